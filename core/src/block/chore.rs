@@ -1,0 +1,51 @@
+//! Maintenance of the own node's block files, as effects. The decisions are made by the jobs that issue them.
+
+use crate::id::Hash;
+
+/// A piece of maintenance, small enough to be paced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chore {
+    /// The block files whose hashes follow `after` in order, at most `limit` → [`ChoreReport::Files`].
+    List {
+        /// Where the last page ended; `None` to begin.
+        after: Option<Hash>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Read one block and check it against its hash; a damaged file is set aside → [`ChoreReport::Checked`].
+    Verify(Hash),
+    /// Unlink a file that no row counts, unless it was written less than the given age ago or is being written now →
+    /// [`ChoreReport::Removed`].
+    RemoveOrphan {
+        /// The block.
+        block: Hash,
+        /// Only if the file is older than this, in seconds.
+        older_than: u64,
+    },
+    /// Move one block to the data directory where it belongs now → [`ChoreReport::Moved`].
+    Rebalance(Hash),
+}
+
+/// What came of a [`Chore`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChoreReport {
+    /// The files found, in order of hash.
+    Files(Vec<Hash>),
+    /// Whether the block was there and sound.
+    Checked(Soundness),
+    /// Whether the file was unlinked.
+    Removed(bool),
+    /// Whether the file was moved.
+    Moved(bool),
+}
+
+/// What a scrub finds of one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Soundness {
+    /// It is there and matches its hash.
+    Sound,
+    /// It was damaged and is now set aside.
+    Damaged,
+    /// It is not there.
+    Missing,
+}

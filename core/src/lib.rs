@@ -1,0 +1,32 @@
+//! The pure core of Mews, a lightweight, geo-distributed, S3-compatible object store.
+//!
+//! Everything Mews decides is decided here, and nothing here touches the world: no clock, no randomness, no thread, socket,
+//! file or runtime. What the core wants done is an [`Effect`](effect::Effect); what it learns is a [`Completion`](effect::Completion);
+//! time and randomness come in as arguments.
+//!
+//! # The run loop
+//!
+//! **After every call that changes a machine, drain its effects before the next such call.**
+//!
+//! 1. `start(now)` once.
+//! 2. `poll_effect()` until it gives `None`; perform what it gives, in any order and side by side.
+//! 3. `poll_timeout()` says when to come back at the latest, and why.
+//! 4. Wait for the first of: an effect done, that time, the client going away.
+//! 5. `handle_event`, `handle_timeout` or `handle_disconnect` accordingly, with fresh clocks.
+//! 6. Back to 2, until `is_done()` and the last effects are drained.
+
+#![forbid(unsafe_code)]
+
+pub mod block;
+pub mod effect;
+pub mod flow;
+pub mod http;
+pub mod id;
+pub mod quorum;
+pub mod s3;
+pub mod seed;
+pub mod store;
+pub mod table;
+pub mod task;
+pub mod time;
+pub mod view;

@@ -1,0 +1,376 @@
+//! Local metadata: what a transaction is, without the engine under it.
+//!
+//! The *transaction body*, [`apply`](apply::apply), is a synchronous pure function over [`Writer`]: merge, hooks, counters
+//! and queues of one [`Batch`], all inside one transaction of the shell's single writer. The *commit* is an effect: the
+//! shell gathers the batches that arrived during the last sync, applies them in one transaction, commits durably once, and
+//! only then completes the waiters. Reads ([`read`](read::read)) run on snapshots and never wait for the writer.
+
+use bytes::Bytes;
+
+use crate::{
+    id::{BucketId, Hash, VersionId},
+    time::{Stamp, Timestamp},
+};
+
+/// The tables of one node's database. Keys are built by [`crate::table::key`], values by [`crate::table`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Format marker and version, boot counter: a handful of local rows.
+    Meta,
+    /// Full copy: bucket name → bucket.
+    Alias,
+    /// Full copy: bucket.
+    Bucket,
+    /// Full copy: access key and what it may do.
+    AccessKey,
+    /// Full copy: token of the Admin API.
+    AdminToken,
+    /// Sharded: the current version of an object; what listings read.
+    Object,
+    /// Sharded: the payload of a small object, beside its row in partition and transaction.
+    Inline,
+    /// Sharded: a multipart upload, open or closed.
+    Upload,
+    /// Sharded: an uploaded part.
+    Part,
+    /// Sharded: the parts of a completed object, in pages.
+    Manifest,
+    /// Sharded: data being written; its blocks are dropped if the writer never finishes.
+    Intent,
+    /// Sharded: the blocks of one version or part, a row each, by offset.
+    BlockList,
+    /// Sharded by block: who refers to a block.
+    BlockRef,
+    /// Local: how many references this node knows for a block.
+    BlockCount,
+    /// Local: objects and bytes of a bucket on this node.
+    Counter,
+    /// Local: work to be done later, by due time.
+    Queue,
+}
+
+impl Table {
+    /// Every table, in the order in which an empty database creates them.
+    pub const ALL: [Self; 16] = [
+        Self::Meta,
+        Self::Alias,
+        Self::Bucket,
+        Self::AccessKey,
+        Self::AdminToken,
+        Self::Object,
+        Self::Inline,
+        Self::Upload,
+        Self::Part,
+        Self::Manifest,
+        Self::Intent,
+        Self::BlockList,
+        Self::BlockRef,
+        Self::BlockCount,
+        Self::Counter,
+        Self::Queue,
+    ];
+
+    /// The table's name in the database. Never changed once released.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Alias => "alias",
+            Self::Bucket => "bucket",
+            Self::AccessKey => "access_key",
+            Self::AdminToken => "admin_token",
+            Self::Object => "object",
+            Self::Inline => "inline",
+            Self::Upload => "upload",
+            Self::Part => "part",
+            Self::Manifest => "manifest",
+            Self::Intent => "intent",
+            Self::BlockList => "block_list",
+            Self::BlockRef => "block_ref",
+            Self::BlockCount => "block_count",
+            Self::Counter => "counter",
+            Self::Queue => "queue",
+        }
+    }
+}
+
+/// Why the local database could not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The engine failed to read or write: a full or failing disk. The text is the engine's.
+    Engine(String),
+    /// A row does not decode: the database is damaged, or newer than this program.
+    Damaged {
+        /// Where the row stands.
+        table: Table,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The writer has stopped; nothing more will be committed by this process.
+    Closed,
+}
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Engine(reason) => write!(f, "metadata database: {reason}"),
+            Self::Damaged { table, reason } => {
+                write!(f, "metadata database: damaged row in table {}: {reason}", table.name())
+            }
+            Self::Closed => write!(f, "metadata database: closed"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// A consistent view of the database.
+pub trait Snapshot {
+    /// The value at `key`, if there is one.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// A cursor over the rows with `from <= key < until` (to the table's end if `until` is `None`), before the first row.
+    fn cursor<'a>(
+        &'a self,
+        table: Table,
+        from: &[u8],
+        until: Option<&[u8]>,
+    ) -> Result<Box<dyn Cursor + 'a>, StoreError>;
+}
+
+/// Steps through rows in key order, without copying them.
+pub trait Cursor {
+    /// Moves to the next row; false at the end.
+    fn advance(&mut self) -> Result<bool, StoreError>;
+    /// The current row's key. Only after `advance` has returned true.
+    fn key(&self) -> &[u8];
+    /// The current row's value. Only after `advance` has returned true.
+    fn value(&self) -> &[u8];
+}
+
+/// The inside of the one write transaction. Reads see its own writes.
+pub trait Writer: Snapshot {
+    /// Sets the value at `key`.
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
+    /// Removes the row at `key`, if there is one.
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError>;
+}
+
+/// A set of changes that become visible and durable together, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Which database file, of those that share this node's rows, the batch belongs to. Derived from the ring position of
+    /// its rows; with one file, always 0.
+    pub shard: u16,
+    /// The wall clock where the batch was made; due times of queued work count from it.
+    pub at: Timestamp,
+    /// What must hold, or nothing of the batch happens.
+    pub guards: Vec<Guard>,
+    /// The changes, in order.
+    pub ops: Vec<Op>,
+}
+
+impl Batch {
+    /// An unconditional batch for the one database file.
+    pub fn new(at: Timestamp, ops: Vec<Op>) -> Self {
+        Self { shard: 0, at, guards: Vec::new(), ops }
+    }
+
+    /// Adds a condition.
+    #[must_use]
+    pub fn guarded(mut self, guard: Guard) -> Self {
+        self.guards.push(guard);
+        self
+    }
+}
+
+/// One change of a [`Batch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Merges an encoded row into the table by its schema, and runs the schema's hook.
+    Merge {
+        /// The table.
+        table: Table,
+        /// The row's key.
+        key: Vec<u8>,
+        /// The row as [`crate::table::encode`] gives it.
+        value: Vec<u8>,
+        /// For an object row with [`crate::table::object::Content::Inline`], its payload: kept for as long as that version is the
+        /// current one.
+        inline: Option<Bytes>,
+    },
+    /// Removes a row and runs the schema's hook as for a deletion. Only for rows that every replica has agreed to forget:
+    /// collected tombstones, block lists and references of dropped data, finished queue entries.
+    Remove {
+        /// The table.
+        table: Table,
+        /// The row's key.
+        key: Vec<u8>,
+    },
+    /// Puts a job into the local queue.
+    Enqueue {
+        /// Not before this time.
+        due: Timestamp,
+        /// What to do.
+        job: crate::table::queue::Job,
+    },
+    /// Forgets a block that nothing refers to. If it is still unreferenced when the batch is applied, its count row goes and
+    /// its hash is named in [`Applied::reaped`]; the shell unlinks the file after the commit, on the writer's thread.
+    Reap {
+        /// The block.
+        block: Hash,
+    },
+}
+
+/// A condition checked inside the writer's transaction, before any change of its batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// There is no live row here.
+    Absent {
+        /// The table.
+        table: Table,
+        /// The row's key.
+        key: Vec<u8>,
+    },
+    /// There is a live row here: a bucket that is not deleted, an upload that is open.
+    Live {
+        /// The table.
+        table: Table,
+        /// The row's key.
+        key: Vec<u8>,
+    },
+    /// The stored row is this, byte for byte.
+    Unchanged {
+        /// The table.
+        table: Table,
+        /// The row's key.
+        key: Vec<u8>,
+        /// The value as it was read.
+        value: Vec<u8>,
+    },
+    /// The bucket has no objects (here).
+    Empty {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// The block is known here: a reference made now will keep it.
+    Held {
+        /// The block.
+        block: Hash,
+    },
+}
+
+/// What became of a committed batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was applied and is durable.
+    Applied(Applied),
+    /// The guard at this index did not hold; nothing changed.
+    Refused {
+        /// Index into [`Batch::guards`].
+        guard: usize,
+    },
+}
+
+/// What the transaction body found out on its way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The batch held an object row, and a row with a greater version was already there and stays. A writer that must come
+    /// last goes round again with a stamp past this one.
+    pub superseded_by: Option<Stamp>,
+    /// Blocks that are now forgotten, for the shell to unlink.
+    pub reaped: Vec<Hash>,
+}
+
+/// A question to one node's database, answered from one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Rows by key. Answered by [`Answer::Values`], one for each key, in order.
+    Get(Vec<(Table, Vec<u8>)>),
+    /// An object row and, where its payload is inline, that too. Answered by [`Answer::Object`].
+    Object {
+        /// The object row's key.
+        key: Vec<u8>,
+        /// Whether the payload is wanted (GET) or not (HEAD).
+        payload: bool,
+    },
+    /// Rows in key order. Answered by [`Answer::Rows`].
+    Scan {
+        /// The table.
+        table: Table,
+        /// First key.
+        from: Vec<u8>,
+        /// First key not wanted.
+        until: Option<Vec<u8>>,
+        /// At most so many rows.
+        limit: usize,
+    },
+    /// One page of a bucket's listing, merged over index shards. Answered by [`Answer::Listing`].
+    List(List),
+}
+
+/// One page of the objects (or open uploads) of a bucket, in key order over all the shards named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    /// [`Table::Object`] or [`Table::Upload`].
+    pub table: Table,
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The index shards to merge.
+    pub shards: Vec<u16>,
+    /// Only keys that begin with this.
+    pub prefix: Vec<u8>,
+    /// Keys with this string after the prefix are rolled up into one common prefix, and skipped with a seek.
+    pub delimiter: Vec<u8>,
+    /// Where to start.
+    pub from: From,
+    /// At most so many entries, common prefixes included.
+    pub limit: usize,
+}
+
+/// Where a listing begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// At the first key.
+    Start,
+    /// After this key (and all its uploads), and past the common prefix that it falls in, if the listing has a delimiter and
+    /// the key ends with that common prefix.
+    After(Vec<u8>),
+    /// In a listing of uploads: after this upload of this key.
+    AfterUpload(Vec<u8>, VersionId),
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Keys and common prefixes, in byte order of the key.
+    pub entries: Vec<Entry>,
+    /// Whether there is more after the last entry.
+    pub truncated: bool,
+}
+
+/// One line of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A live row: the S3 key and the encoded row.
+    Row {
+        /// The object's key.
+        key: Vec<u8>,
+        /// The encoded row.
+        value: Vec<u8>,
+    },
+    /// Keys rolled up under a delimiter, the delimiter included.
+    CommonPrefix(Vec<u8>),
+}
+
+/// The answer to a [`Read`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Read::Get`].
+    Values(Vec<Option<Vec<u8>>>),
+    /// To [`Read::Object`]: the encoded row, and its inline payload if there is one and it was wanted.
+    Object(Option<(Vec<u8>, Option<Bytes>)>),
+    /// To [`Read::Scan`]: keys and encoded rows.
+    Rows(Vec<(Vec<u8>, Vec<u8>)>),
+    /// To [`Read::List`].
+    Listing(Listing),
+}
