@@ -27,9 +27,9 @@ pub enum Content {
     /// Bytes in the row beside this one, in [`Table::Inline`](crate::store::Table::Inline).
     #[serde(rename = "i")]
     Inline(Meta),
-    /// Blocks, listed under the version's own id.
+    /// Blocks, listed in [`Table::BlockList`](crate::store::Table::BlockList).
     #[serde(rename = "b")]
-    Blocks(Meta),
+    Blocks(Meta, Data),
     /// Parts, listed in the manifest of the upload that made them.
     #[serde(rename = "p")]
     Parts(Meta, Parts),
@@ -52,6 +52,18 @@ pub struct Meta {
     pub checksum: Option<Checksum>,
 }
 
+/// Where an object's blocks are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Data {
+    /// The id that they are listed under. Not the row's version: a writer that finds a newer row takes a new version and keeps
+    /// its blocks.
+    #[serde(rename = "d")]
+    pub data: VersionId,
+    /// Length in bytes of the longest block: the block that holds an offset begins less than this before it.
+    #[serde(rename = "m")]
+    pub block_max: u32,
+}
+
 /// Where a multipart object's parts are listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts {
@@ -71,7 +83,7 @@ impl Content {
     pub fn meta(&self) -> Option<&Meta> {
         match self {
             Self::Deleted => None,
-            Self::Inline(meta) | Self::Blocks(meta) | Self::Parts(meta, _) => Some(meta),
+            Self::Inline(meta) | Self::Blocks(meta, _) | Self::Parts(meta, _) => Some(meta),
         }
     }
 }
