@@ -14,6 +14,45 @@
 //! 4. Wait for the first of: an effect done, that time, the client going away.
 //! 5. `handle_event`, `handle_timeout` or `handle_disconnect` accordingly, with fresh clocks.
 //! 6. Back to 2, until `is_done()` and the last effects are drained.
+//!
+//! A shell in one page, with a flow that asks for its own database and sleeps:
+//!
+//! ```
+//! use std::time::Duration;
+//! use mews_core::{
+//!     effect::{Completion, Effect},
+//!     id::NodeId,
+//!     seed::Seed,
+//!     store::{Answer, Read},
+//!     task::{Reason, Task},
+//!     time::{Instant, Now},
+//! };
+//!
+//! let me = NodeId([7; 32]);
+//! let mut task = Task::new("example", Seed::new([0; 32]), |cx| async move {
+//!     let rows = cx.read(me, Read::Get(vec![])).await;
+//!     assert_eq!(rows, Ok(Answer::Values(vec![])));
+//!     cx.sleep(Duration::from_secs(1), Reason("show how")).await;
+//! });
+//!
+//! let mut now = Now::default();
+//! task.start(now);
+//! while !task.is_done() {
+//!     while let Some((id, effect)) = task.poll_effect() {
+//!         match effect {
+//!             Effect::Read { at, read: Read::Get(keys) } if at == me && keys.is_empty() => {
+//!                 task.handle_event(now, id, Completion::Read(Ok(Answer::Values(vec![]))));
+//!             }
+//!             other => panic!("not in this example: {other:?}"),
+//!         }
+//!     }
+//!     if let Some((at, _reason)) = task.poll_timeout() {
+//!         now.mono = at; // a real shell sleeps until then
+//!         task.handle_timeout(now);
+//!     }
+//! }
+//! assert_eq!(now.mono, Instant(1_000_000_000));
+//! ```
 
 #![forbid(unsafe_code)]
 
