@@ -444,7 +444,9 @@ mod tests {
         assert_eq!(task.waiting_for(), [("Read", Instant(0))]);
         assert_eq!(task.poll_timeout(), Some((Instant(5), Reason("patience"))));
         task.handle_timeout(at(5));
-        assert!(matches!(task.poll_effect(), Some((cancelled, Effect::Cancel(of))) if cancelled == of && of == id));
+        assert!(
+            matches!(task.poll_effect(), Some((cancelled, Effect::Cancel(of))) if cancelled == of && of == id)
+        );
         task.handle_event(at(6), id, rows());
         assert!(!task.is_done());
         task.handle_timeout(at(10));
