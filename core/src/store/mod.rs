@@ -252,6 +252,16 @@ pub enum Guard {
         /// The bucket.
         bucket: BucketId,
     },
+    /// No object row stands here with this version or a greater one: the batch's own row will win. Asked for by rows whose
+    /// data lives in rows of its own (blocks, parts), because a row that loses has its data dropped, and a writer that goes
+    /// round again under a later version keeps its data. For the same reason a row replaced by one with the same data drops
+    /// nothing.
+    Newest {
+        /// The object row's key.
+        key: Vec<u8>,
+        /// The version about to be written.
+        version: VersionId,
+    },
     /// The block is known here: a reference made now will keep it.
     Held {
         /// The block.
