@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    task::Poll,
+    task::{Context, Poll},
 };
 
 /// The outcome of [`either`].
@@ -167,17 +167,31 @@ impl<F: Future> Window<F> {
         self.open.push_back(Slot::Running(Box::pin(future)));
     }
 
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        for slot in &mut self.open {
+            if let Slot::Running(future) = slot
+                && let Poll::Ready(output) = future.as_mut().poll(cx)
+            {
+                *slot = Slot::Ready(output);
+            }
+        }
+    }
+
+    /// The output of another future, while those of the window make progress.
+    pub async fn during<G: Future>(&mut self, other: G) -> G::Output {
+        let mut other = pin!(other);
+        poll_fn(|cx| {
+            self.advance(cx);
+            other.as_mut().poll(cx)
+        })
+        .await
+    }
+
     /// The result of the oldest future, once it is ready; the others make progress meanwhile. `None` if the window is
     /// empty.
     pub async fn next(&mut self) -> Option<F::Output> {
         poll_fn(|cx| {
-            for slot in &mut self.open {
-                if let Slot::Running(future) = slot
-                    && let Poll::Ready(output) = future.as_mut().poll(cx)
-                {
-                    *slot = Slot::Ready(output);
-                }
-            }
+            self.advance(cx);
             match self.open.pop_front() {
                 None => Poll::Ready(None),
                 Some(Slot::Ready(output)) => Poll::Ready(Some(output)),
@@ -227,6 +241,19 @@ mod tests {
         };
         assert_eq!(now(quorum(calls(&[Ok(1), Err("down"), Ok(3)]), 2)), Some(Ok(vec![1, 3])));
         assert_eq!(now(quorum(calls(&[Err("a"), Ok(2), Err("b")]), 2)), Some(Err("b")));
+    }
+
+    #[test]
+    fn window_moves_on_during_another_wait() {
+        let mut polled = 0;
+        let mut window = Window::new(1);
+        window.push(poll_fn(|_| {
+            polled += 1;
+            Poll::<()>::Pending
+        }));
+        assert_eq!(now(window.during(std::future::ready(7))), Some(7));
+        drop(window);
+        assert_eq!(polled, 1);
     }
 
     #[test]

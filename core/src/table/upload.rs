@@ -41,6 +41,9 @@ pub struct PartRow {
     /// Length in bytes.
     #[serde(rename = "s")]
     pub size: u64,
+    /// Length in bytes of the longest block, as in [`super::object::Data`]; 0 for an empty part.
+    #[serde(rename = "m")]
+    pub block_max: u32,
     /// MD5 of the bytes, in hexadecimal.
     #[serde(rename = "e")]
     pub etag: String,
