@@ -1,6 +1,12 @@
 //! HTTP/1.1 as the core sees it: plain heads with nothing decoded, normalised, reordered or merged, because signatures and
 //! keys need the bytes as they came.
 
+pub mod body;
+pub mod check;
+pub mod limits;
+pub mod parse;
+pub mod reject;
+
 use bytes::Bytes;
 
 /// A request's head.
