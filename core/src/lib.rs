@@ -57,6 +57,7 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod daemon;
 pub mod effect;
 pub mod flow;
 pub mod http;

@@ -83,3 +83,8 @@ pub struct Permissions {
     #[serde(rename = "o")]
     pub owner: bool,
 }
+
+impl Permissions {
+    /// Everything.
+    pub const ALL: Self = Self { read: true, write: true, owner: true };
+}

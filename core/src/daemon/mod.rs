@@ -1,0 +1,12 @@
+//! What both daemons share without touching the world: arguments, names of files, the keys a start needs, the quickstart
+//! flow, bounds, and every text they print. The shells read and write files, and ask here what and why.
+
+pub mod args;
+pub mod bounds;
+pub mod identity;
+
+pub mod log;
+pub mod plan;
+pub mod quickstart;
+pub mod texts;
+pub mod trouble;

@@ -1,0 +1,287 @@
+//! What `quickstart` makes sure of before it serves: a bucket, an access key, and what the key may do.
+//!
+//! What was asked for by name is ensured at every start; what was not is made at the first start alone, so that a start
+//! never brings back what somebody deleted.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
+
+use crate::{
+    daemon::identity::KeyPair,
+    effect::PeerError,
+    id::BucketId,
+    quorum,
+    seed::Seed,
+    store::{Answer, Batch, Guard, Op, Outcome, Read, StoreError, Table},
+    table::{
+        self,
+        access::{AccessKeyRow, AliasRow, BucketRow, Lww, Permissions},
+    },
+    task::{Cx, Task},
+    time::Stamp,
+    view::View,
+};
+
+/// The name that quickstart gives to its access key, and finds it again by.
+pub const KEY_NAME: &str = "quickstart";
+/// The bucket of a first start that names none.
+pub const BUCKET: &str = "default";
+
+/// What should be there.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// `--bucket`.
+    pub bucket: Option<String>,
+    /// `--access-key` and `--secret-key`.
+    pub key: Option<KeyPair>,
+    /// A new key from the operating system's randomness, for a first start that names none.
+    pub fresh: KeyPair,
+}
+
+/// What is there now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// The key to show; none if somebody deleted it.
+    pub key: Option<KeyPair>,
+    /// A bucket that the key may use, by name.
+    pub bucket: Option<String>,
+}
+
+/// Why quickstart could not ensure what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QuickstartError {
+    /// The database did not answer.
+    Peer(PeerError),
+    /// `--access-key` names a key that has another secret.
+    OtherSecret(String),
+    /// `--access-key` names a key that was deleted; a deleted id never comes back.
+    KeyDeleted(String),
+    /// Something else changed the same rows meanwhile.
+    Raced,
+}
+
+impl std::fmt::Display for QuickstartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Peer(error) => error.fmt(f),
+            Self::OtherSecret(id) => write!(
+                f,
+                "the access key {id} exists with another secret. Start with the secret it has, with another --access-key, or without one"
+            ),
+            Self::KeyDeleted(id) => write!(
+                f,
+                "the access key {id} was deleted, and a deleted id never comes back. Choose another --access-key"
+            ),
+            Self::Raced => write!(f, "buckets or keys changed during the start. Start again"),
+        }
+    }
+}
+
+impl std::error::Error for QuickstartError {}
+
+impl From<PeerError> for QuickstartError {
+    fn from(error: PeerError) -> Self {
+        Self::Peer(error)
+    }
+}
+
+impl From<StoreError> for QuickstartError {
+    fn from(error: StoreError) -> Self {
+        Self::Peer(PeerError::Store(error))
+    }
+}
+
+/// Where the task leaves its result; set once the task is done.
+pub type Slot = Arc<OnceLock<Result<Prepared, QuickstartError>>>;
+
+/// The flow as a task, and where it leaves its result.
+pub fn task(view: Arc<View>, seed: Seed, wanted: Wanted) -> (Task, Slot) {
+    let slot = Slot::default();
+    let result = Arc::clone(&slot);
+    let task = Task::new("quickstart", seed, |cx| async move {
+        let prepared = prepare(cx, &view, wanted).await;
+        slot.set(prepared).expect("the flow ends once");
+    });
+    (task, result)
+}
+
+/// Ensures what is wanted, in one batch: after a crash all of it is there, or nothing.
+pub async fn prepare(cx: Cx, view: &View, wanted: Wanted) -> Result<Prepared, QuickstartError> {
+    let found = find_key(cx, view, &wanted).await?;
+    let first = matches!(found, FoundKey::None);
+    let (key, before) = match found {
+        FoundKey::Deleted => return Ok(Prepared { key: None, bucket: wanted.bucket }),
+        FoundKey::Live(key, row) => (key, Some(row)),
+        FoundKey::None => (wanted.key.clone().unwrap_or_else(|| wanted.fresh.clone()), None),
+    };
+    let mut change = Change::new(cx);
+    let mut row = before.clone().unwrap_or_else(|| change.new_key(&key));
+    let name = wanted.bucket.or_else(|| first.then(|| BUCKET.to_owned()));
+    let bucket = match name {
+        Some(name) => {
+            let alias = bucket_named(cx, view, &name).await?;
+            let id = match alias.bucket.value {
+                Some(id) => id,
+                None => {
+                    // Later than the deletion of a bucket that had this name.
+                    change.stamp = Stamp::past(change.batch.at, alias.bucket.at);
+                    change.create_bucket(cx, view, &name)
+                }
+            };
+            // An entry that is there already, even one that was taken back, is somebody's decision.
+            row.buckets.entry(id).or_insert(Lww { at: change.stamp, value: Permissions::ALL });
+            Some(name)
+        }
+        None => shown_bucket(cx, view, &row).await?,
+    };
+    if before.as_ref() != Some(&row) {
+        change.merge(Table::AccessKey, key.id.clone().into_bytes(), table::encode(&row));
+    }
+    change.commit(cx, view).await?;
+    Ok(Prepared { key: Some(key), bucket })
+}
+
+enum FoundKey {
+    None,
+    Deleted,
+    Live(KeyPair, AccessKeyRow),
+}
+
+/// The key that was asked for; or else the one that an earlier quickstart made.
+async fn find_key(cx: Cx, view: &View, wanted: &Wanted) -> Result<FoundKey, QuickstartError> {
+    let Some(key) = &wanted.key else {
+        return find_own_key(cx, view).await;
+    };
+    let keys = vec![(Table::AccessKey, key.id.clone().into_bytes())];
+    let Some(bytes) = quorum::get_local(cx, view, keys).await?.into_iter().flatten().next() else {
+        return Ok(FoundKey::None);
+    };
+    let row: AccessKeyRow = table::decode(Table::AccessKey, &bytes)?;
+    if row.deleted {
+        Err(QuickstartError::KeyDeleted(key.id.clone()))
+    } else if row.secret != key.secret {
+        Err(QuickstartError::OtherSecret(key.id.clone()))
+    } else {
+        Ok(FoundKey::Live(key.clone(), row))
+    }
+}
+
+/// How many rows a page of the search has.
+const PAGE: usize = 256;
+
+async fn find_own_key(cx: Cx, view: &View) -> Result<FoundKey, QuickstartError> {
+    let mut found = FoundKey::None;
+    let mut from = Vec::new();
+    loop {
+        let scan = Read::Scan { table: Table::AccessKey, from, until: None, limit: PAGE };
+        let Answer::Rows(rows) = quorum::read_local(cx, view, scan).await? else {
+            panic!("the store owed rows to a scan");
+        };
+        for (id, bytes) in &rows {
+            let row: AccessKeyRow = table::decode(Table::AccessKey, bytes)?;
+            if row.name.value != KEY_NAME {
+                continue;
+            }
+            if !row.deleted {
+                let id = String::from_utf8_lossy(id).into_owned();
+                return Ok(FoundKey::Live(KeyPair { id, secret: row.secret.clone() }, row));
+            }
+            found = FoundKey::Deleted;
+        }
+        match rows.into_iter().nth(PAGE - 1) {
+            Some((mut last, _)) => {
+                last.push(0);
+                from = last;
+            }
+            None => return Ok(found),
+        }
+    }
+}
+
+async fn bucket_named(cx: Cx, view: &View, name: &str) -> Result<AliasRow, QuickstartError> {
+    let keys = vec![(Table::Alias, name.as_bytes().to_vec())];
+    match quorum::get_local(cx, view, keys).await?.into_iter().flatten().next() {
+        Some(bytes) => Ok(table::decode(Table::Alias, &bytes)?),
+        None => Ok(AliasRow { bucket: Lww { at: Stamp::default(), value: None } }),
+    }
+}
+
+/// A bucket to show beside the key: [`BUCKET`] if the key may use it, or the first by name.
+async fn shown_bucket(
+    cx: Cx,
+    view: &View,
+    row: &AccessKeyRow,
+) -> Result<Option<String>, QuickstartError> {
+    let usable = row.buckets.iter().filter(|(_, may)| may.value != Permissions::default());
+    let keys = usable.take(PAGE).map(|(id, _)| (Table::Bucket, id.0.to_vec())).collect();
+    let mut names = Vec::new();
+    for bytes in quorum::get_local(cx, view, keys).await?.into_iter().flatten() {
+        let bucket: BucketRow = table::decode(Table::Bucket, &bytes)?;
+        if !bucket.deleted {
+            names.extend(
+                bucket.aliases.into_iter().filter(|(_, on)| on.value).map(|(name, _)| name),
+            );
+        }
+    }
+    names.sort_by_key(|name| (name != BUCKET, name.clone()));
+    Ok(names.into_iter().next())
+}
+
+/// The batch in the making.
+struct Change {
+    stamp: Stamp,
+    batch: Batch,
+}
+
+impl Change {
+    fn new(cx: Cx) -> Self {
+        let wall = cx.now().wall;
+        Self { stamp: Stamp::from_wall(wall), batch: Batch::new(wall, Vec::new()) }
+    }
+
+    fn merge(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+        self.batch.ops.push(Op::Merge { table, key, value, inline: None });
+    }
+
+    fn new_key(&mut self, key: &KeyPair) -> AccessKeyRow {
+        self.batch
+            .guards
+            .push(Guard::Absent { table: Table::AccessKey, key: key.id.clone().into_bytes() });
+        AccessKeyRow {
+            created: self.batch.at,
+            secret: key.secret.clone(),
+            name: Lww { at: self.stamp, value: KEY_NAME.to_owned() },
+            deleted: false,
+            create_bucket: Lww { at: self.stamp, value: true },
+            buckets: BTreeMap::new(),
+        }
+    }
+
+    fn create_bucket(&mut self, cx: Cx, view: &View, name: &str) -> BucketId {
+        let id = BucketId(cx.random());
+        let alias = AliasRow { bucket: Lww { at: self.stamp, value: Some(id) } };
+        let bucket = BucketRow {
+            created: self.batch.at,
+            shards: view.config.index_shards,
+            deleted: false,
+            aliases: BTreeMap::from([(name.to_owned(), Lww { at: self.stamp, value: true })]),
+        };
+        let key = name.as_bytes().to_vec();
+        self.batch.guards.push(Guard::Absent { table: Table::Alias, key: key.clone() });
+        self.merge(Table::Alias, key, table::encode(&alias));
+        self.merge(Table::Bucket, id.0.to_vec(), table::encode(&bucket));
+        id
+    }
+
+    async fn commit(self, cx: Cx, view: &View) -> Result<(), QuickstartError> {
+        if self.batch.ops.is_empty() {
+            return Ok(());
+        }
+        match quorum::write_full_copy(cx, view, self.batch).await? {
+            Outcome::Applied(_) => Ok(()),
+            Outcome::Refused { .. } => Err(QuickstartError::Raced),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What the daemons print and write for people.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::{
+    daemon::{identity::KeyPair, plan, quickstart::Prepared},
+    http::reject::Reject,
+};
+
+/// What is known once everything is up.
+#[derive(Clone, Debug)]
+pub struct Ready<'a> {
+    /// The daemon's directory, as the user named it.
+    pub dir: &'a str,
+    /// Where the S3 API listens.
+    pub s3_addr: SocketAddr,
+    /// The store's region.
+    pub region: &'a str,
+    /// The key and the bucket to show.
+    pub prepared: &'a Prepared,
+}
+
+/// The URL at which a client on this machine reaches an address that we listen at.
+pub fn endpoint(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// What `quickstart` prints on stdout when it serves.
+pub fn ready(ready: &Ready<'_>) -> String {
+    let Ready { dir, s3_addr, region, prepared } = *ready;
+    let endpoint = endpoint(s3_addr);
+    let version = env!("CARGO_PKG_VERSION");
+    let mut text = format!(
+        "Mews {version} serves S3 from {dir}\n\n  endpoint    {endpoint}\n  region      {region}\n"
+    );
+    if let Some(bucket) = &prepared.bucket {
+        text += &format!("  bucket      {bucket}\n");
+    }
+    match &prepared.key {
+        Some(KeyPair { id, secret }) => {
+            text += &format!("  access key  {id}\n  secret key  {secret}\n\n");
+            text += &to_try(dir, &endpoint, region, prepared.bucket.as_deref());
+        }
+        None => {
+            text += "\nThe key that quickstart once made was deleted. Start with --access-key and --secret-key to make another.\n";
+        }
+    }
+    text += "\nThe addresses for nodes, websites and administration (--rpc-addr, --web-addr, --admin-addr) are checked, and not served yet.\nStop with Ctrl-C.\n";
+    text
+}
+
+fn to_try(dir: &str, endpoint: &str, region: &str, bucket: Option<&str>) -> String {
+    let bucket = bucket.unwrap_or("BUCKET");
+    let credentials = format!("{}/{}", dir.trim_end_matches('/'), plan::CREDENTIALS);
+    format!(
+        "To try it (the key is also in {credentials}):\n\n  \
+         export AWS_SHARED_CREDENTIALS_FILE={credentials} AWS_ENDPOINT_URL={endpoint} AWS_REGION={region}\n  \
+         echo hello | aws s3 cp - s3://{bucket}/hello.txt\n  \
+         aws s3 ls s3://{bucket}/\n  \
+         aws s3 cp s3://{bucket}/hello.txt -\n"
+    )
+}
+
+/// The file [`plan::CREDENTIALS`]: what AWS tools read as a shared credentials file.
+pub fn credentials(key: &KeyPair) -> String {
+    format!(
+        "# Made by mewsd quickstart. Keep it secret.\n[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+        key.id, key.secret
+    )
+}
+
+/// Logged when the process is asked to stop.
+pub fn stopping(signal: &str, in_flight: usize) -> String {
+    let (open, s) = (in_flight, if in_flight == 1 { "" } else { "s" });
+    format!("{signal}: no new requests; {open} connection{s} open, at most {STOP_SECONDS} s to end")
+}
+
+/// Logged when all has ended.
+pub fn stopped(left: usize) -> String {
+    match left {
+        0 => "stopped".to_owned(),
+        1 => "stopped; 1 connection was cut off".to_owned(),
+        n => format!("stopped; {n} connections were cut off"),
+    }
+}
+
+/// How long requests in flight may go on after a signal, in seconds.
+pub const STOP_SECONDS: u64 = 10;
+
+/// The answer to a connection beyond the bound.
+pub const CROWDED: Reject = Reject::new(503, "Too many connections. Try again in a moment.");
+/// The answer when the task of a request has panicked.
+pub const BROKEN: Reject = Reject::new(500, "An internal error. It has been logged.");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(address: &str, prepared: &Prepared) -> String {
+        let s3_addr = address.parse().expect("an address");
+        ready(&Ready { dir: "./mews-data", s3_addr, region: "mews", prepared })
+            .replace(env!("CARGO_PKG_VERSION"), "VERSION")
+    }
+
+    fn key() -> KeyPair {
+        KeyPair { id: "GK0123".to_owned(), secret: "5ec4e7".to_owned() }
+    }
+
+    #[test]
+    fn what_quickstart_prints_is_golden() {
+        let prepared = Prepared { key: Some(key()), bucket: Some("default".to_owned()) };
+        let golden = include_str!("../../../testdata/daemon/ready.txt");
+        assert_eq!(text("127.0.0.1:3900", &prepared), golden);
+        let prepared = Prepared { key: None, bucket: None };
+        let golden = include_str!("../../../testdata/daemon/ready-without-key.txt");
+        assert_eq!(text("[::]:3900", &prepared), golden);
+    }
+
+    #[test]
+    fn the_credentials_file_is_golden() {
+        let golden = include_str!("../../../testdata/daemon/credentials.txt");
+        assert_eq!(credentials(&key()), golden);
+    }
+
+    #[test]
+    fn endpoints_can_be_connected_to() {
+        let of = |address: &str| endpoint(address.parse().expect("an address"));
+        assert_eq!(of("0.0.0.0:80"), "http://127.0.0.1:80");
+        assert_eq!(of("[::]:80"), "http://[::1]:80");
+        assert_eq!(of("192.0.2.1:80"), "http://192.0.2.1:80");
+    }
+
+    #[test]
+    fn stopping_counts() {
+        assert!(stopping("SIGTERM", 1).contains("1 connection open"));
+        assert_eq!(stopped(0), "stopped");
+        assert_eq!(stopped(2), "stopped; 2 connections were cut off");
+    }
+}
