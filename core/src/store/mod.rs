@@ -5,6 +5,14 @@
 //! shell gathers the batches that arrived during the last sync, applies them in one transaction, commits durably once, and
 //! only then completes the waiters. Reads ([`read`](read::read)) run on snapshots and never wait for the writer.
 
+pub mod apply;
+pub mod group;
+mod hook;
+mod list;
+pub mod map;
+pub mod read;
+pub mod redb;
+
 use bytes::Bytes;
 
 use crate::{
@@ -92,6 +100,12 @@ impl Table {
         }
     }
 }
+
+/// Key of the row in [`Table::Meta`] that says whose database this is, and in which format: the text `mews 1`.
+pub const FORMAT_KEY: &[u8] = b"format";
+
+/// Key of the row in [`Table::Meta`] that counts how often the database was opened: a big-endian `u64`.
+pub const BOOT_KEY: &[u8] = b"boot";
 
 /// Why the local database could not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -365,6 +379,8 @@ pub enum Entry {
     Row {
         /// The object's key.
         key: Vec<u8>,
+        /// In a listing of uploads: which.
+        upload: Option<VersionId>,
         /// The encoded row.
         value: Vec<u8>,
     },

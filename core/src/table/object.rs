@@ -1,8 +1,15 @@
 //! Object rows: the current version of a key. Last writer wins by (timestamp, version id).
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 
-use crate::{id::VersionId, s3::checksum::Checksum};
+use crate::{
+    id::VersionId,
+    s3::checksum::Checksum,
+    store::{StoreError, Table},
+};
 
 /// The value of a row in [`Table::Object`](crate::store::Table::Object).
 ///
@@ -85,5 +92,51 @@ impl Content {
             Self::Deleted => None,
             Self::Inline(meta) | Self::Blocks(meta, _) | Self::Parts(meta, _) => Some(meta),
         }
+    }
+}
+
+/// Whether an encoded row is that of an object, not a tombstone; reads no more of it than that takes.
+///
+/// # Errors
+/// [`StoreError::Damaged`] if the row does not decode.
+pub fn is_live(encoded: &[u8]) -> Result<bool, StoreError> {
+    super::decode(Table::Object, encoded).map(|Peek { content: Kind(live) }| live)
+}
+
+/// An [`ObjectRow`] of which only the kind of its content is wanted.
+#[derive(Deserialize)]
+struct Peek {
+    #[serde(rename = "c")]
+    content: Kind,
+}
+
+/// Whether the content is live. A variant without fields is encoded as its name, the others as a map from it.
+struct Kind(bool);
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(KindVisitor)
+    }
+}
+
+struct KindVisitor;
+
+impl<'de> Visitor<'de> for KindVisitor {
+    type Value = Kind;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the content of an object")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Kind, E> {
+        match name {
+            "d" => Ok(Kind(false)),
+            other => Err(E::unknown_variant(other, &["d"])),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Kind(true))
     }
 }

@@ -32,6 +32,13 @@ pub enum UploadRow {
     },
 }
 
+impl UploadRow {
+    /// Whether parts may be added.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Open { .. })
+    }
+}
+
 /// The value of a row in [`Table::Part`](crate::store::Table::Part). The greatest data id wins, so a part sent again replaces the first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartRow {

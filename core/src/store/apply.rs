@@ -1,0 +1,282 @@
+//! The transaction body: what a batch does to the tables. Synchronous, deterministic, and total for valid batches.
+
+use std::time::Duration;
+
+use super::{Applied, Batch, Guard, Op, Outcome, StoreError, Table, Writer, hook};
+use crate::{
+    id::{BucketId, Hash},
+    table::{
+        self, CounterRow,
+        access::{AccessKeyRow, AliasRow, BucketRow},
+        block::{BlockCountRow, BlockListRow, BlockRefRow},
+        key, merge,
+        object::{self, ObjectRow},
+        queue::Job,
+        upload::{IntentRow, ManifestRow, PartRow, UploadRow},
+    },
+    time::Timestamp,
+};
+
+/// How long work that a hook queues has to wait before it is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delays {
+    /// How long an unreferenced block stays on disk.
+    pub block: Duration,
+    /// How long a tombstone is remembered.
+    pub tombstone: Duration,
+}
+
+/// Applies a batch: checks its guards against the state before it, then makes its changes in order, hooks included.
+///
+/// # Errors
+/// What the engine reports; or [`StoreError::Damaged`] for a row, stored or brought by the batch, that does not decode. The
+/// transaction then holds a part of the batch and must be given up.
+pub fn apply(
+    batch: &Batch,
+    writer: &mut dyn Writer,
+    delays: &Delays,
+) -> Result<Outcome, StoreError> {
+    for (index, guard) in batch.guards.iter().enumerate() {
+        if !holds(guard, writer)? {
+            return Ok(Outcome::Refused { guard: index });
+        }
+    }
+    let mut body = Body { writer, at: batch.at, delays: *delays, applied: Applied::default() };
+    for op in &batch.ops {
+        body.op(op)?;
+    }
+    Ok(Outcome::Applied(body.applied))
+}
+
+/// Why a batch is not one that this node can apply.
+fn invalid(table: Table, reason: &str) -> StoreError {
+    StoreError::Damaged { table, reason: reason.to_owned() }
+}
+
+fn holds(guard: &Guard, snapshot: &dyn Writer) -> Result<bool, StoreError> {
+    match guard {
+        Guard::Absent { table, key } => Ok(!is_live(*table, key, snapshot)?),
+        Guard::Live { table, key } => is_live(*table, key, snapshot),
+        Guard::Unchanged { table, key, value } => {
+            Ok(snapshot.get(*table, key)?.as_ref() == Some(value))
+        }
+        Guard::Empty { bucket } => {
+            Ok(counter(*bucket, snapshot)?.is_none_or(|counter| counter.objects == 0))
+        }
+        Guard::Newest { key, version } => match snapshot.get(Table::Object, key)? {
+            Some(value) => {
+                let row: ObjectRow = table::decode(Table::Object, &value)?;
+                Ok(row.version < *version)
+            }
+            None => Ok(true),
+        },
+        Guard::Held { block } => {
+            Ok(snapshot.get(Table::BlockCount, &key::block_count(*block))?.is_some())
+        }
+    }
+}
+
+fn is_live(table: Table, key: &[u8], snapshot: &dyn Writer) -> Result<bool, StoreError> {
+    let Some(value) = snapshot.get(table, key)? else { return Ok(false) };
+    match table {
+        Table::Alias => {
+            table::decode::<AliasRow>(table, &value).map(|row| row.bucket.value.is_some())
+        }
+        Table::Bucket => table::decode::<BucketRow>(table, &value).map(|row| !row.deleted),
+        Table::AccessKey => table::decode::<AccessKeyRow>(table, &value).map(|row| !row.deleted),
+        Table::Object => object::is_live(&value),
+        Table::Upload => table::decode::<UploadRow>(table, &value).map(|row| row.is_open()),
+        Table::Meta
+        | Table::AdminToken
+        | Table::Inline
+        | Table::Part
+        | Table::Manifest
+        | Table::Intent
+        | Table::BlockList
+        | Table::BlockRef
+        | Table::BlockCount
+        | Table::Counter
+        | Table::Queue => Ok(true),
+    }
+}
+
+fn counter(bucket: BucketId, snapshot: &dyn Writer) -> Result<Option<CounterRow>, StoreError> {
+    let value = snapshot.get(Table::Counter, &bucket.0)?;
+    value.map(|value| table::decode(Table::Counter, &value)).transpose()
+}
+
+/// One batch on its way into the tables.
+pub(super) struct Body<'a> {
+    pub(super) writer: &'a mut dyn Writer,
+    /// The batch's time.
+    pub(super) at: Timestamp,
+    pub(super) delays: Delays,
+    pub(super) applied: Applied,
+}
+
+impl Body<'_> {
+    fn op(&mut self, op: &Op) -> Result<(), StoreError> {
+        match op {
+            Op::Merge { table, key, value, inline } => {
+                if inline.is_some() && *table != Table::Object {
+                    return Err(invalid(*table, "only object rows carry a payload"));
+                }
+                self.merge(*table, key, value, inline.as_deref())
+            }
+            Op::Remove { table, key } => self.remove(*table, key),
+            Op::Enqueue { due, job } => self.enqueue(*due, job),
+            Op::Reap { block } => self.reap(*block),
+        }
+    }
+
+    fn merge(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+        inline: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        match table {
+            Table::Object => {
+                let merged = self.merge_row::<ObjectRow>(key, value)?;
+                hook::object(self, key, &merged, inline)
+            }
+            Table::Upload => {
+                let merged = self.merge_row::<UploadRow>(key, value)?;
+                hook::upload(self, key, &merged)
+            }
+            Table::Part => {
+                let merged = self.merge_row::<PartRow>(key, value)?;
+                hook::part(self, key, &merged)
+            }
+            Table::Intent => {
+                let merged = self.merge_row::<IntentRow>(key, value)?;
+                hook::intent(self, key, &merged)
+            }
+            Table::BlockRef => {
+                let merged = self.merge_row::<BlockRefRow>(key, value)?;
+                hook::block_ref(self, key, merged.before, Some(merged.after))
+            }
+            Table::Alias => self.merge_row::<AliasRow>(key, value).map(drop),
+            Table::Bucket => self.merge_row::<BucketRow>(key, value).map(drop),
+            Table::AccessKey => self.merge_row::<AccessKeyRow>(key, value).map(drop),
+            Table::Manifest => self.merge_row::<ManifestRow>(key, value).map(drop),
+            Table::BlockList => self.merge_row::<BlockListRow>(key, value).map(drop),
+            // A local register: whoever writes it last is right. The format marker is not for batches to change.
+            Table::Meta if key == super::FORMAT_KEY || key == super::BOOT_KEY => {
+                Err(invalid(table, "the format marker and the boot counter are set at open only"))
+            }
+            Table::Meta => self.writer.put(table, key, value),
+            Table::AdminToken => Err(invalid(table, "this version has no rows of this kind")),
+            Table::Inline | Table::BlockCount | Table::Counter | Table::Queue => {
+                Err(invalid(table, "rows of this kind are kept by hooks, not merged"))
+            }
+        }
+    }
+
+    fn merge_row<R: merge::Row>(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<merge::Merged<R>, StoreError> {
+        let stored = self.writer.get(R::TABLE, key)?;
+        let merged = merge::rows::<R>(stored.as_deref(), value)?;
+        if let Some(bytes) = &merged.write {
+            self.writer.put(R::TABLE, key, bytes)?;
+        }
+        Ok(merged)
+    }
+
+    fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        match table {
+            Table::Object => {
+                if let Some(value) = self.writer.get(table, key)? {
+                    hook::object_removed(self, key, &table::decode(table, &value)?)?;
+                }
+            }
+            Table::Upload => {
+                if let Some(value) = self.writer.get(table, key)? {
+                    hook::upload_removed(self, key, &table::decode(table, &value)?)?;
+                }
+            }
+            Table::BlockRef => {
+                if let Some(value) = self.writer.get(table, key)? {
+                    let before: BlockRefRow = table::decode(table, &value)?;
+                    hook::block_ref(self, key, Some(before), None)?;
+                }
+            }
+            Table::Meta if key == super::FORMAT_KEY || key == super::BOOT_KEY => {
+                return Err(invalid(table, "the format marker and the boot counter stay"));
+            }
+            Table::Inline | Table::BlockCount | Table::Counter => {
+                return Err(invalid(table, "rows of this kind are kept by hooks, not removed"));
+            }
+            // No hook: what these rows stand for is dropped by the job that removes them.
+            Table::Meta
+            | Table::Alias
+            | Table::Bucket
+            | Table::AccessKey
+            | Table::AdminToken
+            | Table::Part
+            | Table::Manifest
+            | Table::Intent
+            | Table::BlockList
+            | Table::Queue => {}
+        }
+        self.writer.delete(table, key)
+    }
+
+    /// Puts a job into the queue. The same job due at the same time is one row.
+    pub(super) fn enqueue(&mut self, due: Timestamp, job: &Job) -> Result<(), StoreError> {
+        let value = table::encode(job);
+        let mut key = due.0.to_be_bytes().to_vec();
+        key.extend_from_slice(&blake3::hash(&value).as_bytes()[..8]);
+        self.writer.put(Table::Queue, &key, &value)
+    }
+
+    fn reap(&mut self, block: Hash) -> Result<(), StoreError> {
+        let key = key::block_count(block);
+        let Some(value) = self.writer.get(Table::BlockCount, &key)? else { return Ok(()) };
+        let row: BlockCountRow = table::decode(Table::BlockCount, &value)?;
+        if row.refs == 0 {
+            self.writer.delete(Table::BlockCount, &key)?;
+            self.applied.reaped.push(block);
+        }
+        Ok(())
+    }
+
+    /// Changes a bucket's counters by the differences given. A row of zeros is no row.
+    pub(super) fn count(
+        &mut self,
+        bucket: BucketId,
+        objects: i64,
+        bytes: i128,
+        uploads: i64,
+    ) -> Result<(), StoreError> {
+        if (objects, bytes, uploads) == (0, 0, 0) {
+            return Ok(());
+        }
+        let mut row = counter(bucket, self.writer)?.unwrap_or_default();
+        let changed = (|| {
+            row.objects = row.objects.checked_add_signed(objects)?;
+            row.bytes = u64::try_from(i128::from(row.bytes).checked_add(bytes)?).ok()?;
+            row.uploads = row.uploads.checked_add_signed(uploads)?;
+            Some(())
+        })();
+        changed.ok_or_else(|| StoreError::Damaged {
+            table: Table::Counter,
+            reason: format!(
+                "bucket {bucket}: {row:?} cannot change by {objects} objects, {bytes} bytes, {uploads} uploads"
+            ),
+        })?;
+        if row == CounterRow::default() {
+            self.writer.delete(Table::Counter, &bucket.0)
+        } else {
+            self.writer.put(Table::Counter, &bucket.0, &table::encode(&row))
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

@@ -1,0 +1,454 @@
+//! The tables in redb, over a backend that the shell injects: a file, or the simulator's disk that tears and forgets.
+//!
+//! Every commit is durable and saves the allocator's state ("quick repair"), so that reopening after a kill takes
+//! milliseconds at any size. Measured, with the price: two flushes a commit instead of one, which group commit shares among
+//! all who wait.
+
+use std::{
+    cell::OnceCell,
+    collections::BTreeMap,
+    ops::Bound,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::OnceLock,
+};
+
+use ::redb::{
+    AccessGuard, Builder, Database, DatabaseError, ReadOnlyTable, ReadTransaction,
+    ReadableDatabase, ReadableTable, StorageBackend, StorageError, TableDefinition, TableHandle,
+    WriteTransaction,
+};
+
+use super::{
+    BOOT_KEY, Batch, Cursor, FORMAT_KEY, Outcome, Snapshot, StoreError, Table, Writer,
+    apply::{Delays, apply},
+};
+
+/// What [`FORMAT_KEY`] holds: the name, and the number of the format.
+const FORMAT: (&str, u32) = ("mews", 1);
+
+type Bytes = &'static [u8];
+
+fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
+    TableDefinition::new(table.name())
+}
+
+fn index(table: Table) -> usize {
+    let at = Table::ALL.iter().position(|t| *t == table);
+    at.expect("every table is in Table::ALL")
+}
+
+fn engine(error: impl Into<::redb::Error>) -> StoreError {
+    StoreError::Engine(error.into().to_string())
+}
+
+/// Why a database was not opened. The text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// It is not a database of Mews.
+    Foreign(String),
+    /// It was written by a later Mews.
+    Newer {
+        /// Its format.
+        format: u32,
+    },
+    /// It is damaged.
+    Damaged(String),
+    /// Another process has it open.
+    Busy,
+    /// The disk failed. The text is the operating system's.
+    Disk(String),
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Foreign(reason) => write!(
+                f,
+                "the metadata database is not one of Mews ({reason}). Check that the metadata directory is the right one; \
+                 nothing in it was changed"
+            ),
+            Self::Newer { format } => write!(
+                f,
+                "the metadata database has format {format}, and this Mews knows up to {}. Start the newer Mews that wrote it; \
+                 nothing was changed",
+                FORMAT.1
+            ),
+            Self::Damaged(reason) => write!(
+                f,
+                "the metadata database is damaged ({reason}). Stop here and copy the metadata directory away before anything \
+                 else; then put back a snapshot of it, or move the database aside and let this node start empty where other \
+                 nodes hold its data. The files of the blocks are not affected. Check the disk before using it again"
+            ),
+            Self::Busy => write!(
+                f,
+                "the metadata database is in use by another process. Is this daemon running already?"
+            ),
+            Self::Disk(reason) => write!(
+                f,
+                "the metadata database cannot be read or written: {reason}. Check the disk, its free space, and the \
+                 permissions of the metadata directory"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<DatabaseError> for OpenError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen => Self::Busy,
+            DatabaseError::UpgradeRequired(format) => {
+                Self::Foreign(format!("a redb file of the old format {format}"))
+            }
+            DatabaseError::RepairAborted => Self::Damaged("its repair did not finish".to_owned()),
+            DatabaseError::Storage(error) => error.into(),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<StorageError> for OpenError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Corrupted(reason) => Self::Damaged(reason),
+            // What redb says of a file that does not begin as its own do.
+            StorageError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Self::Foreign(error.to_string())
+            }
+            StorageError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Self::Damaged("the file is cut short".to_owned())
+            }
+            other => Self::Disk(other.to_string()),
+        }
+    }
+}
+
+impl From<::redb::TableError> for OpenError {
+    fn from(error: ::redb::TableError) -> Self {
+        match error {
+            ::redb::TableError::Storage(error) => error.into(),
+            other => Self::Foreign(other.to_string()),
+        }
+    }
+}
+
+impl From<::redb::TransactionError> for OpenError {
+    fn from(error: ::redb::TransactionError) -> Self {
+        match error {
+            ::redb::TransactionError::Storage(error) => error.into(),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<::redb::CommitError> for OpenError {
+    fn from(error: ::redb::CommitError) -> Self {
+        match error {
+            ::redb::CommitError::Storage(error) => error.into(),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// One open database. Reads from any thread; commits from the shell's one writer.
+pub struct Db {
+    database: Database,
+    delays: Delays,
+    boot: u64,
+}
+
+impl Db {
+    /// Opens the database on `backend`, or creates it where the backend is empty, and counts the boot.
+    ///
+    /// `cache_bytes` bounds redb's own page cache; everything else it keeps is small.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A database that is refused is left as it was.
+    pub fn open(
+        backend: impl StorageBackend,
+        cache_bytes: usize,
+        delays: Delays,
+    ) -> Result<Self, OpenError> {
+        let open = || {
+            let mut builder = Builder::new();
+            builder.set_cache_size(cache_bytes);
+            builder.set_repair_callback(|session| {
+                let done = session.progress() * 100.0;
+                log::warn!(
+                    "the metadata database was not closed cleanly; checking it: {done:.0} %"
+                );
+            });
+            let database = builder.create_with_backend(backend)?;
+            let boot = count_boot(&database)?;
+            Ok(Self { database, delays, boot })
+        };
+        // redb trusts the pages of a file that was closed cleanly, so rot in it may surface as a panic.
+        catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(OpenError::Damaged(text.unwrap_or("no reason given").to_owned()))
+        })
+    }
+
+    /// How often this database has been opened, this time included.
+    pub fn boot(&self) -> u64 {
+        self.boot
+    }
+
+    /// The state as of the last commit. Later commits do not change it; while it lives, their pages are kept apart from it.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the engine has failed before.
+    pub fn snapshot(&self) -> Result<DbSnapshot, StoreError> {
+        let transaction = self.database.begin_read().map_err(engine)?;
+        Ok(DbSnapshot { transaction, tables: Default::default() })
+    }
+
+    /// Applies these batches in order, in one transaction, and commits it durably. Gives what became of each: a refused or
+    /// damaged batch changes nothing and does not disturb its neighbours.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`]: the disk failed. All of the batches or none are in the database, and which is only known after
+    /// opening it again. The process must not go on writing.
+    pub fn commit(
+        &self,
+        batches: &[Batch],
+    ) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
+        // A batch that cannot be applied leaves half of itself in the transaction. So the transaction is given up and done
+        // again without it, which is dear, and as rare as a damaged row.
+        let mut damaged: BTreeMap<usize, StoreError> = BTreeMap::new();
+        loop {
+            let mut transaction = self.database.begin_write().map_err(engine)?;
+            transaction.set_quick_repair(true);
+            match self.apply_all(batches, &transaction, &damaged) {
+                Ok(outcomes) => {
+                    let applied =
+                        outcomes.iter().any(|outcome| matches!(outcome, Ok(Outcome::Applied(_))));
+                    if applied {
+                        transaction.commit().map_err(engine)?;
+                    } else {
+                        transaction.abort().map_err(engine)?;
+                    }
+                    return Ok(outcomes);
+                }
+                Err((at, error @ StoreError::Damaged { .. })) => {
+                    log::error!("a batch was not applied: {error}");
+                    transaction.abort().map_err(engine)?;
+                    damaged.insert(at, error);
+                }
+                Err((_, error @ (StoreError::Engine(_) | StoreError::Closed))) => {
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn apply_all(
+        &self,
+        batches: &[Batch],
+        transaction: &WriteTransaction,
+        damaged: &BTreeMap<usize, StoreError>,
+    ) -> Result<Vec<Result<Outcome, StoreError>>, (usize, StoreError)> {
+        let mut tables = Transaction { transaction, tables: Default::default() };
+        let outcomes = batches.iter().enumerate().map(|(at, batch)| match damaged.get(&at) {
+            Some(error) => Ok(Err(error.clone())),
+            None => match apply(batch, &mut tables, &self.delays) {
+                Ok(outcome) => Ok(Ok(outcome)),
+                Err(error) => Err((at, error)),
+            },
+        });
+        outcomes.collect()
+    }
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Db(boot {})", self.boot)
+    }
+}
+
+/// Checks the format marker, or writes it together with the tables if there is nothing yet, and adds one to the boot counter.
+fn count_boot(database: &Database) -> Result<u64, OpenError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    let empty = transaction.list_tables()?.next().is_none();
+    let ours = empty || transaction.list_tables()?.any(|t| t.name() == Table::Meta.name());
+    if !ours {
+        transaction.abort()?;
+        return Err(OpenError::Foreign("a redb file of another program".to_owned()));
+    }
+    let boot = {
+        let mut meta = transaction.open_table(definition(Table::Meta))?;
+        if empty {
+            let marker = format!("{} {}", FORMAT.0, FORMAT.1);
+            meta.insert(FORMAT_KEY, marker.as_bytes())?;
+        } else {
+            let marker = meta.get(FORMAT_KEY)?;
+            check_format(marker.as_ref().map(AccessGuard::value))?;
+        }
+        let boot = match meta.get(BOOT_KEY)? {
+            Some(value) => {
+                let bytes = value.value().try_into();
+                let bytes = bytes
+                    .map_err(|_| OpenError::Damaged("the boot counter is no number".into()))?;
+                u64::from_be_bytes(bytes)
+            }
+            None if empty => 0,
+            None => return Err(OpenError::Damaged("the boot counter is missing".to_owned())),
+        };
+        let boot = boot + 1;
+        meta.insert(BOOT_KEY, &boot.to_be_bytes()[..])?;
+        boot
+    };
+    for table in Table::ALL {
+        // A table that a later release of this format adds is created here too.
+        transaction.open_table(definition(table))?;
+    }
+    transaction.commit()?;
+    Ok(boot)
+}
+
+fn check_format(marker: Option<&[u8]>) -> Result<(), OpenError> {
+    let foreign = || OpenError::Foreign("it has no format marker of ours".to_owned());
+    let marker = marker.and_then(|bytes| std::str::from_utf8(bytes).ok()).ok_or_else(foreign)?;
+    let (name, number) = marker.split_once(' ').ok_or_else(foreign)?;
+    let format: u32 = number.parse().map_err(|_| foreign())?;
+    if name != FORMAT.0 {
+        Err(foreign())
+    } else if format > FORMAT.1 {
+        Err(OpenError::Newer { format })
+    } else {
+        Ok(())
+    }
+}
+
+type TableCells<T> = [T; Table::ALL.len()];
+
+/// A consistent view of a [`Db`]. May be shared by threads.
+pub struct DbSnapshot {
+    transaction: ReadTransaction,
+    /// Opened when first asked for, since most reads want one or two.
+    tables: TableCells<OnceLock<ReadOnlyTable<Bytes, Bytes>>>,
+}
+
+impl DbSnapshot {
+    fn table(&self, table: Table) -> Result<&ReadOnlyTable<Bytes, Bytes>, StoreError> {
+        let cell = &self.tables[index(table)];
+        if let Some(open) = cell.get() {
+            return Ok(open);
+        }
+        let open = self.transaction.open_table(definition(table)).map_err(engine)?;
+        Ok(cell.get_or_init(|| open))
+    }
+}
+
+impl Snapshot for DbSnapshot {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.table(table)?.get(key).map_err(engine)?;
+        Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    fn cursor<'a>(
+        &'a self,
+        table: Table,
+        from: &[u8],
+        until: Option<&[u8]>,
+    ) -> Result<Box<dyn Cursor + 'a>, StoreError> {
+        cursor(self.table(table)?, from, until)
+    }
+}
+
+fn cursor<'a, T: ReadableTable<Bytes, Bytes>>(
+    table: &'a T,
+    from: &[u8],
+    until: Option<&[u8]>,
+) -> Result<Box<dyn Cursor + 'a>, StoreError> {
+    if until.is_some_and(|until| until <= from) {
+        return Ok(Box::new(RangeCursor { range: None, row: None }));
+    }
+    let until = until.map_or(Bound::Unbounded, Bound::Excluded);
+    let range = table.range::<&[u8]>((Bound::Included(from), until)).map_err(engine)?;
+    Ok(Box::new(RangeCursor { range: Some(range), row: None }))
+}
+
+struct RangeCursor<'a> {
+    /// `None` where the range is empty from the start.
+    range: Option<::redb::Range<'a, Bytes, Bytes>>,
+    row: Option<(AccessGuard<'a, Bytes>, AccessGuard<'a, Bytes>)>,
+}
+
+impl Cursor for RangeCursor<'_> {
+    fn advance(&mut self) -> Result<bool, StoreError> {
+        self.row = match self.range.as_mut().and_then(Iterator::next) {
+            Some(row) => Some(row.map_err(engine)?),
+            None => None,
+        };
+        Ok(self.row.is_some())
+    }
+
+    fn key(&self) -> &[u8] {
+        self.row.as_ref().expect("advance has returned true").0.value()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.row.as_ref().expect("advance has returned true").1.value()
+    }
+}
+
+/// The write transaction as the transaction body sees it: each table opened once, when first touched.
+struct Transaction<'t> {
+    transaction: &'t WriteTransaction,
+    tables: TableCells<OnceCell<::redb::Table<'t, Bytes, Bytes>>>,
+}
+
+impl<'t> Transaction<'t> {
+    fn table(&self, table: Table) -> Result<&::redb::Table<'t, Bytes, Bytes>, StoreError> {
+        let cell = &self.tables[index(table)];
+        if let Some(open) = cell.get() {
+            return Ok(open);
+        }
+        let open = self.transaction.open_table(definition(table)).map_err(engine)?;
+        Ok(cell.get_or_init(|| open))
+    }
+
+    fn table_mut(
+        &mut self,
+        table: Table,
+    ) -> Result<&mut ::redb::Table<'t, Bytes, Bytes>, StoreError> {
+        self.table(table)?;
+        Ok(self.tables[index(table)].get_mut().expect("it was just opened"))
+    }
+}
+
+impl Snapshot for Transaction<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.table(table)?.get(key).map_err(engine)?;
+        Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    fn cursor<'a>(
+        &'a self,
+        table: Table,
+        from: &[u8],
+        until: Option<&[u8]>,
+    ) -> Result<Box<dyn Cursor + 'a>, StoreError> {
+        cursor(self.table(table)?, from, until)
+    }
+}
+
+impl Writer for Transaction<'_> {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.table_mut(table)?.insert(key, value).map_err(engine)?;
+        Ok(())
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.table_mut(table)?.remove(key).map_err(engine)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "redb_tests.rs"]
+mod tests;
