@@ -57,19 +57,27 @@ impl Default for Limits {
     }
 }
 
-/// The deadline of one direction of a connection: it runs only while we wait for the peer, and moves only with real progress.
+/// The deadline of one direction of a connection: it runs only while we wait for the peer, and only real progress renews it.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     wait: Duration,
     floor: u64,
-    /// While waiting: until when, and the bytes since that was set.
-    waiting: Option<(Instant, u64)>,
+    passed: u64,
+    clock: Clock,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Clock {
+    /// Stopped, with so much patience left.
+    Stopped(Duration),
+    /// Running out at this time.
+    Running(Instant),
 }
 
 impl Pace {
     /// A pace at which `floor` bytes pass in `wait`. Nothing is awaited yet.
     pub fn new(wait: Duration, floor: u64) -> Self {
-        Self { wait, floor, waiting: None }
+        Self { wait, floor, passed: 0, clock: Clock::Stopped(wait) }
     }
 
     /// The pace that a request's body must keep.
@@ -84,28 +92,29 @@ impl Pace {
 
     /// Waiting for the peer begins, or goes on.
     pub fn wait(&mut self, now: Instant) {
-        self.waiting.get_or_insert((now.after(self.wait), 0));
-    }
-
-    /// `bytes` have passed.
-    pub fn progress(&mut self, now: Instant, bytes: u64) {
-        if let Some((until, passed)) = &mut self.waiting {
-            *passed = passed.saturating_add(bytes);
-            if *passed >= self.floor {
-                (*until, *passed) = (now.after(self.wait), 0);
-            }
+        if let Clock::Stopped(left) = self.clock {
+            self.clock = Clock::Running(now.after(left));
         }
     }
 
-    /// We no longer wait for the peer: our own slowness is not held against it.
-    pub fn rest(&mut self) {
-        self.waiting = None;
+    /// The peer has moved `bytes`. The waiting is over until it begins again: our own slowness is not held against the peer.
+    pub fn progress(&mut self, now: Instant, bytes: u64) {
+        if let Clock::Running(until) = self.clock {
+            self.clock = Clock::Stopped(until.since(now));
+        }
+        self.passed = self.passed.saturating_add(bytes);
+        if self.passed >= self.floor {
+            *self = Self::new(self.wait, self.floor);
+        }
     }
 
     /// When patience ends, while waiting.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.waiting.map(|(until, _)| until)
+        match self.clock {
+            Clock::Stopped(_) => None,
+            Clock::Running(until) => Some(until),
+        }
     }
 
     /// Whether patience has ended.
@@ -128,11 +137,11 @@ mod tests {
     #[test]
     fn a_drip_does_not_renew_the_deadline() {
         let mut pace = Pace::new(10 * SECOND, 100);
-        pace.wait(at(0));
-        for second in 1..10 {
-            pace.progress(at(second), 1);
+        for second in 0..9 {
             pace.wait(at(second));
+            pace.progress(at(second + 1), 1);
         }
+        pace.wait(at(9));
         assert_eq!(pace.deadline(), Some(at(10)));
         assert!(pace.is_over(at(10)));
     }
@@ -142,7 +151,9 @@ mod tests {
         let mut pace = Pace::new(10 * SECOND, 100);
         pace.wait(at(0));
         pace.progress(at(4), 60);
+        pace.wait(at(4));
         pace.progress(at(9), 60);
+        pace.wait(at(9));
         assert_eq!(pace.deadline(), Some(at(19)));
     }
 
@@ -150,9 +161,9 @@ mod tests {
     fn our_own_slowness_is_not_counted() {
         let mut pace = Pace::new(10 * SECOND, 100);
         pace.wait(at(0));
-        pace.rest();
+        pace.progress(at(3), 1);
         assert!(!pace.is_over(at(1000)));
         pace.wait(at(1000));
-        assert_eq!(pace.deadline(), Some(at(1010)));
+        assert_eq!(pace.deadline(), Some(at(1007)));
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod check;
+pub mod guard;
 pub mod limits;
 pub mod parse;
 pub mod reject;
