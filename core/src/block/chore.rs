@@ -1,11 +1,12 @@
 //! Maintenance of the own node's block files, as effects. The decisions are made by the jobs that issue them.
 
-use crate::id::Hash;
+use crate::{id::Hash, time::Timestamp};
 
 /// A piece of maintenance, small enough to be paced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chore {
-    /// The block files whose hashes follow `after` in order, at most `limit` → [`ChoreReport::Files`].
+    /// The blocks of which there is a file (sound or set aside) and whose hashes follow `after` in order, at most `limit` →
+    /// [`ChoreReport::Files`].
     List {
         /// Where the last page ended; `None` to begin.
         after: Option<Hash>,
@@ -14,13 +15,13 @@ pub enum Chore {
     },
     /// Read one block and check it against its hash; a damaged file is set aside → [`ChoreReport::Checked`].
     Verify(Hash),
-    /// Unlink a file that no row counts, unless it was written less than the given age ago or is being written now →
+    /// Unlink the files of a block that no row counts, unless it was written lately or is being written now →
     /// [`ChoreReport::Removed`].
     RemoveOrphan {
         /// The block.
         block: Hash,
-        /// Only if the file is older than this, in seconds.
-        older_than: u64,
+        /// Only if the file was last written before this, by the clock of the machine that the disk is on.
+        written_before: Timestamp,
     },
     /// Move one block to the data directory where it belongs now → [`ChoreReport::Moved`].
     Rebalance(Hash),

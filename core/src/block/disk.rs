@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+pub use super::mem::MemDisk;
+
 /// A failure of the disk, in the operating system's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskError {
@@ -56,10 +58,12 @@ pub trait Disk: Send + Sync {
     /// Makes the bytes of these files durable. Many at once, so that one flush of the device can serve them all.
     fn sync(&self, paths: &[String]) -> Result<(), DiskError>;
     /// Gives a file another name in the same file system, replacing what had it. Atomic; not yet durable.
+    /// [`DiskError::NotFound`] if the file, or the directory of its new name, is not there.
     fn rename(&self, from: &str, to: &str) -> Result<(), DiskError>;
-    /// Makes the names in these directories durable.
+    /// Makes the names in these directories durable. The root is the empty path.
     fn sync_dirs(&self, paths: &[String]) -> Result<(), DiskError>;
-    /// Creates a directory and its parents; durable.
+    /// Creates a directory and its missing parents; no error if it is there. Not yet durable: the name of a directory is, once
+    /// its parent has been through [`Disk::sync_dirs`].
     fn create_dir(&self, path: &str) -> Result<(), DiskError>;
     /// The whole of a file.
     fn read(&self, path: &str) -> Result<Vec<u8>, DiskError>;
@@ -67,7 +71,7 @@ pub trait Disk: Send + Sync {
     fn stat(&self, path: &str) -> Result<Option<DirEntry>, DiskError>;
     /// Removes a file.
     fn unlink(&self, path: &str) -> Result<(), DiskError>;
-    /// The entries of a directory, in any order; empty if there is no such directory.
+    /// The entries of a directory, subdirectories among them, in any order; empty if there is no such directory.
     fn list(&self, path: &str) -> Result<Vec<DirEntry>, DiskError>;
     /// Space where a directory is.
     fn space(&self, path: &str) -> Result<Space, DiskError>;

@@ -2,8 +2,12 @@
 //! references, deleted after a delay, scrubbed.
 
 pub mod chore;
+mod chores;
+mod dirs;
 pub mod disk;
 pub mod files;
+mod mem;
+mod pins;
 pub mod seal;
 
 use bytes::Bytes;
@@ -42,6 +46,14 @@ impl Payload {
     /// Whether the block has no bytes. Blocks never are empty; objects without bytes have no blocks.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// The plain bytes, without a copy, unless they are compressed: [`seal::open`] gives those.
+    pub fn plain(&self) -> Option<Bytes> {
+        match self.form {
+            Form::Plain => Some(self.bytes.clone()),
+            Form::Zstd => None,
+        }
     }
 
     /// For the shell's disk and network: the bytes as they are stored.
