@@ -78,6 +78,8 @@ codes! {
     InvalidLocationConstraint = 400,
     /// A part named in a completion does not exist, or has another ETag.
     InvalidPart = 400,
+    /// The object has no part of that number.
+    InvalidPartNumber = 416,
     /// The parts of a completion are not in ascending order.
     InvalidPartOrder = 400,
     /// The range does not touch the object.

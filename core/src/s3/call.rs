@@ -1,0 +1,141 @@
+//! What a handler is given, and what it gives back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{egress::Egress, request::Request};
+use crate::{
+    http::ResponseHead,
+    id::{BucketId, Position},
+    store::{Guard, Table},
+    table::{
+        access::{AccessKeyRow, BucketRow, Permissions},
+        key,
+    },
+    view::View,
+};
+
+/// A request that has been signed by a known key and may do what it asks for.
+#[derive(Debug)]
+pub struct Call {
+    /// The cluster and the configuration as the request found them.
+    pub view: Arc<View>,
+    /// What was asked.
+    pub request: Request,
+    /// The access key's id.
+    pub key_id: String,
+    /// The access key.
+    pub key: AccessKeyRow,
+    /// The bucket, if the request names one and it exists.
+    pub bucket: Option<Bucket>,
+}
+
+/// A live bucket as a request sees it.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// The name by which the request called it.
+    pub name: String,
+    /// Its id.
+    pub id: BucketId,
+    /// Its row.
+    pub row: BucketRow,
+    /// What the request's key may do with it.
+    pub permissions: Permissions,
+}
+
+impl Call {
+    /// The bucket. Only in handlers of operations on an existing bucket: they are not called without one.
+    pub fn bucket(&self) -> &Bucket {
+        self.bucket.as_ref().expect("serve answers NoSuchBucket before it calls such a handler")
+    }
+
+    /// The object that the request names. Only in handlers of operations on an object.
+    pub fn target(&self) -> Target {
+        let key = self.request.key.as_deref().expect("an operation on an object has a key");
+        self.bucket().target(key)
+    }
+}
+
+impl Bucket {
+    /// The condition that the bucket is not deleted when a batch is applied.
+    pub fn alive(&self) -> Guard {
+        Guard::Live { table: Table::Bucket, key: self.id.0.to_vec() }
+    }
+
+    /// Where the rows of one of its keys are.
+    pub fn target(&self, key: &[u8]) -> Target {
+        let shard = key::shard_of(key, self.row.shards);
+        Target {
+            bucket: self.id,
+            shard,
+            position: Position::of_shard(self.id, shard),
+            row_key: key::object(self.id, shard, key),
+        }
+    }
+}
+
+/// Where an object is, or would be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The index shard that the key falls into.
+    pub shard: u16,
+    /// The ring position of the shard, and so of all rows about the object but those that count blocks.
+    pub position: Position,
+    /// The key of its row in [`Table::Object`].
+    pub row_key: Vec<u8>,
+}
+
+impl Target {
+    /// The object's S3 key.
+    pub fn key(&self) -> &[u8] {
+        key::object_key(&self.row_key)
+    }
+}
+
+/// A handler's answer. What every response carries (request id, server) is added by [`serve`](super::serve::serve).
+#[derive(Debug)]
+pub struct Response {
+    /// Status and headers.
+    pub head: ResponseHead,
+    /// The body.
+    pub body: Body,
+}
+
+/// The body of a [`Response`].
+#[derive(Debug)]
+pub enum Body {
+    /// None, whatever length the head declares (HEAD).
+    Empty,
+    /// These bytes.
+    Full(Bytes),
+    /// Part of an object, block by block; as much as the head declares.
+    Stream(Box<Egress>),
+}
+
+impl Response {
+    /// A response without a body.
+    pub fn empty(status: u16) -> Self {
+        Self { head: ResponseHead::new(status, 0), body: Body::Empty }
+    }
+
+    /// A response with a whole body.
+    pub fn full(status: u16, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        Self { head: ResponseHead::new(status, body.len() as u64), body: Body::Full(body) }
+    }
+
+    /// A document.
+    pub fn xml(status: u16, document: impl Into<Bytes>) -> Self {
+        Self::full(status, document).header("content-type", "application/xml")
+    }
+
+    /// Adds a header field; see [`ResponseHead::header`].
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.head = self.head.header(name, value);
+        self
+    }
+}

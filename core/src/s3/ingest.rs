@@ -1,0 +1,284 @@
+//! From a request's body to blocks on disks: the part that PutObject and UploadPart share.
+//!
+//! A block is never on a disk without something durable that leads to it: either its reference is committed together with the
+//! row that makes it visible (one block, one effect), or an intent row stands before the first block is stored and is closed by
+//! the batch that names the data. Whoever finds an intent of a process that is over drops what it lists.
+
+use std::pin::Pin;
+
+use super::{
+    error::S3Error,
+    intake::{BodyError, Summary},
+};
+use crate::{
+    block::{Payload, seal},
+    effect::{Chunk, PeerError, Pulled},
+    flow::{self, Window},
+    id::{Position, VersionId},
+    quorum,
+    store::{Batch, Guard, Op, Outcome, Table},
+    table::{
+        self,
+        block::{BlockListRow, BlockRefRow},
+        key,
+        queue::Job,
+        upload::IntentRow,
+    },
+    task::Cx,
+    time::Stamp,
+    view::View,
+};
+
+/// Blocks of one request that are being stored at a time: one on its way to the disk, one queued behind it, and one coming in
+/// while these two wait for their sync. More would only hold memory.
+const WINDOW: usize = 3;
+
+/// A body that has come in whole and checked out. Not visible yet; see [`finish`].
+#[derive(Clone, Debug)]
+pub struct Ingested {
+    /// The id that its blocks are listed under.
+    pub data: VersionId,
+    /// Length and digests.
+    pub summary: Summary,
+    /// Length in bytes of the longest block; 0 without blocks.
+    pub block_max: u32,
+    /// Whether an intent row stands, to be closed by the batch that names the data.
+    pub intent: bool,
+    /// A single block that is not stored yet: it goes with the batch that names the data.
+    pub pending: Option<(Payload, Vec<Op>)>,
+}
+
+/// Takes in the rest of the body after its first piece, as blocks listed at `position`. An inline piece becomes a block too. If
+/// this fails, what was stored is queued to be dropped before the error is returned.
+pub async fn blocks(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    first: Pulled,
+) -> Result<Ingested, S3Error> {
+    let data = cx.version_past(Stamp(0));
+    match (block_of(first.chunk, view), first.end) {
+        (None, Some(summary)) => {
+            Ok(Ingested { data, summary, block_max: 0, intent: false, pending: None })
+        }
+        (Some(block), Some(summary))
+            if quorum::same_replicas(view, position, Position::of_block(block.hash())) =>
+        {
+            let block_max = block.len();
+            let rows = vec![list_row(position, data, 0, &block), ref_row(data, &block)];
+            Ok(Ingested { data, summary, block_max, intent: false, pending: Some((block, rows)) })
+        }
+        (block, end) => Box::pin(many(cx, view, position, data, block, end)).await,
+    }
+}
+
+/// Commits `ops` as the batch that names the data: stores the pending block with it, or closes the intent in it. If a guard
+/// refuses or the commit fails, nothing has happened, and the caller goes on to [`discard`] or tries again.
+pub async fn finish(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    ingested: &Ingested,
+    guards: Vec<Guard>,
+    mut ops: Vec<Op>,
+) -> Result<Outcome, S3Error> {
+    if ingested.intent {
+        ops.push(intent_row(position, ingested.data, IntentRow::Done));
+    }
+    let outcome = match &ingested.pending {
+        Some((block, rows)) => {
+            // Lists and references before the row that relies on them, as a reader of the batch expects.
+            let ops = rows.iter().cloned().chain(ops).collect();
+            let batch = Batch { guards, ..Batch::new(cx.now().wall, ops) };
+            quorum::store_block(cx, view, block.clone(), batch).await
+        }
+        None => {
+            let batch = Batch { guards, ..Batch::new(cx.now().wall, ops) };
+            quorum::write(cx, view, position, batch).await
+        }
+    };
+    Ok(outcome?)
+}
+
+/// Queues the data to be dropped, unless the batch that names it has been committed after all (a commit may fail and yet have
+/// happened): that batch has closed the intent. What cannot be queued now is found by its intent later.
+pub async fn discard(cx: Cx, view: &View, position: Position, ingested: &Ingested) {
+    if ingested.intent {
+        drop_data(cx, view, position, ingested.data).await;
+    }
+}
+
+async fn drop_data(cx: Cx, view: &View, position: Position, data: VersionId) {
+    let now = cx.now().wall;
+    let writing = IntentRow::Writing { boot: view.boot };
+    let ops = vec![
+        Op::Enqueue { due: now, job: Job::DropData { position, data } },
+        intent_row(position, data, IntentRow::Done),
+    ];
+    let batch = Batch::new(now, ops).guarded(Guard::Unchanged {
+        table: Table::Intent,
+        key: key::intent(position, data),
+        value: table::encode(&writing),
+    });
+    if let Err(error) = quorum::write(cx, view, position, batch).await {
+        log::warn!("data {data:?} is left to the collection of intents: {error}");
+    }
+}
+
+fn block_of(chunk: Chunk, view: &View) -> Option<Payload> {
+    match chunk {
+        Chunk::None => None,
+        Chunk::Inline(bytes) if bytes.is_empty() => None,
+        Chunk::Inline(bytes) => Some(seal::seal(bytes, view.config.compression)),
+        Chunk::Block(block) => Some(block),
+    }
+}
+
+/// More than one block, or one whose rows must travel on their own.
+async fn many(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    data: VersionId,
+    first: Option<Payload>,
+    end: Option<Summary>,
+) -> Result<Ingested, S3Error> {
+    let intent = intent_row(position, data, IntentRow::Writing { boot: view.boot });
+    let intent = quorum::write(cx, view, position, Batch::new(cx.now().wall, vec![intent]));
+    // The next block comes in while the intent is being written.
+    let pulled = async {
+        match end {
+            Some(summary) => Ok(Pulled { chunk: Chunk::None, end: Some(summary) }),
+            None => cx.pull(view.config.block_size, 0).await,
+        }
+    };
+    let (intent, second) = flow::join(intent, pulled).await;
+    intent?;
+    let mut blocks = Blocks::new(cx, view, position, data);
+    let taken = blocks.take(first, second).await;
+    // Also after a failure: a block that lands after its data was dropped would never be found again.
+    let settled = blocks.settle().await;
+    match (taken, settled) {
+        (Ok(summary), Ok(block_max)) => {
+            Ok(Ingested { data, summary, block_max, intent: true, pending: None })
+        }
+        (Err(error), _) => {
+            drop_data(cx, view, position, data).await;
+            Err(error)
+        }
+        (Ok(_), Err(error)) => {
+            drop_data(cx, view, position, data).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Stores blocks side by side, in a [`WINDOW`].
+struct Blocks<'a> {
+    cx: Cx,
+    view: &'a View,
+    position: Position,
+    data: VersionId,
+    offset: u64,
+    block_max: u32,
+    window: Window<Pin<Box<dyn Future<Output = Result<(), PeerError>> + Send + 'a>>>,
+}
+
+impl<'a> Blocks<'a> {
+    fn new(cx: Cx, view: &'a View, position: Position, data: VersionId) -> Self {
+        Self { cx, view, position, data, offset: 0, block_max: 0, window: Window::new(WINDOW) }
+    }
+
+    /// Takes in a body of which the first block, if there is one, and the piece after it have come.
+    async fn take(
+        &mut self,
+        first: Option<Payload>,
+        second: Result<Pulled, BodyError>,
+    ) -> Result<Summary, S3Error> {
+        let mut pulled = second?;
+        if let Some(block) = first {
+            self.push(block).await?;
+        }
+        loop {
+            if let Some(block) = block_of(pulled.chunk, self.view) {
+                self.push(block).await?;
+            }
+            if let Some(summary) = pulled.end {
+                return Ok(summary);
+            }
+            let pull = self.cx.pull(self.view.config.block_size, 0);
+            pulled = self.window.during(pull).await?;
+        }
+    }
+
+    async fn push(&mut self, block: Payload) -> Result<(), PeerError> {
+        if self.window.is_full() {
+            self.window.next().await.expect("a full window is not empty")?;
+        }
+        let list = list_row(self.position, self.data, self.offset, &block);
+        let reference = ref_row(self.data, &block);
+        self.offset += u64::from(block.len());
+        self.block_max = self.block_max.max(block.len());
+        let stored = store(self.cx, self.view, self.position, block, list, reference);
+        self.window.push(Box::pin(stored));
+        Ok(())
+    }
+
+    /// Waits for all that is under way. The length of the longest block, if every one was stored.
+    async fn settle(mut self) -> Result<u32, PeerError> {
+        let mut settled = Ok(self.block_max);
+        while let Some(stored) = self.window.next().await {
+            settled = settled.and_then(|longest| stored.map(|()| longest));
+        }
+        settled
+    }
+}
+
+async fn store(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    block: Payload,
+    list: Op,
+    reference: Op,
+) -> Result<(), PeerError> {
+    let now = cx.now().wall;
+    if quorum::same_replicas(view, position, Position::of_block(block.hash())) {
+        quorum::store_block(cx, view, block, Batch::new(now, vec![list, reference])).await?;
+        return Ok(());
+    }
+    // The list first: by it the collection of intents finds the reference.
+    quorum::write(cx, view, position, Batch::new(now, vec![list])).await?;
+    quorum::store_block(cx, view, block, Batch::new(now, vec![reference])).await?;
+    Ok(())
+}
+
+/// The row that lists a block.
+pub(crate) fn list_row(position: Position, data: VersionId, offset: u64, block: &Payload) -> Op {
+    let row = BlockListRow { block: block.hash(), len: block.len() };
+    Op::Merge {
+        table: Table::BlockList,
+        key: key::block_list(position, data, offset),
+        value: table::encode(&row),
+        inline: None,
+    }
+}
+
+fn ref_row(data: VersionId, block: &Payload) -> Op {
+    Op::Merge {
+        table: Table::BlockRef,
+        key: key::block_ref(block.hash(), data),
+        value: table::encode(&BlockRefRow::Live),
+        inline: None,
+    }
+}
+
+/// The row that says who is writing data.
+pub(crate) fn intent_row(position: Position, data: VersionId, row: IntentRow) -> Op {
+    Op::Merge {
+        table: Table::Intent,
+        key: key::intent(position, data),
+        value: table::encode(&row),
+        inline: None,
+    }
+}
