@@ -1,5 +1,6 @@
 //! The S3 API: protocol and handlers, one operation a file.
 
+pub mod auth;
 pub mod call;
 pub mod checksum;
 pub mod date;
