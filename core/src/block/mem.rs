@@ -132,8 +132,13 @@ impl State {
         }
     }
 
+    /// Bytes of the files that a running process sees.
     fn used(&self) -> u64 {
-        self.inodes.values().map(|inode| inode.bytes.len() as u64).sum()
+        let files = self.names.values().filter_map(|entry| match entry {
+            Entry::File(inode) => self.inodes.get(inode),
+            Entry::Dir => None,
+        });
+        files.map(|inode| inode.bytes.len() as u64).sum()
     }
 
     /// Forgets contents that no name leads to any more, today or after a crash.

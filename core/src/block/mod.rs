@@ -9,6 +9,8 @@ pub mod files;
 mod mem;
 mod pins;
 pub mod seal;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 
