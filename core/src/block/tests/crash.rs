@@ -166,3 +166,18 @@ fn the_checker_sees_what_a_missing_sync_costs() {
     });
     assert!(lost.count() > 16);
 }
+
+/// A file may be there since a time when nothing was synced: finding it is not enough.
+#[test]
+fn a_block_found_from_a_time_without_syncs_is_made_durable() {
+    for seed in 0..32 {
+        let mut world = World::new(DataFsync::Off, seed);
+        world.run(&Step::Store(vec![0, 1, 2]));
+        world.fsync = DataFsync::Batch;
+        world.acknowledged.clear();
+        world.restart(false);
+        world.run(&Step::Store(vec![0, 1]));
+        assert_eq!(world.acknowledged.len(), 2);
+        world.restart(true);
+    }
+}
