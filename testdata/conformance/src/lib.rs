@@ -1,1 +1,9 @@
-//! stub
+//! One suite of black-box tests that both Mews daemons must pass: it starts a daemon's binary and knows nothing of what is
+//! inside. A shell's test is one line that names its binary.
+//!
+//! What goes wrong is a panic: these are tests.
+
+pub mod daemon;
+pub mod http_cases;
+pub mod signed;
+pub mod wire;

@@ -1,0 +1,185 @@
+//! A daemon under test, as a process.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// The bucket that every daemon under test has.
+pub const BUCKET: &str = "conformance";
+/// The access key that may do everything in it.
+pub const ACCESS_KEY: &str = "conformance-key";
+/// That key's secret.
+pub const SECRET_KEY: &str = "conformance-secret";
+
+/// A start takes milliseconds; a loaded machine with an unoptimised build may need longer.
+const START_MAX: Duration = Duration::from_secs(30);
+/// The daemon gives requests in flight ten seconds; what it then still needs must be little.
+const STOP_MAX: Duration = Duration::from_secs(15);
+
+/// A running daemon with a directory of its own. Killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    binary: PathBuf,
+    dir: Arc<TempDir>,
+    child: Child,
+    s3: SocketAddr,
+    output: Arc<Mutex<String>>,
+}
+
+impl Daemon {
+    /// Starts `binary` on a fresh directory and waits until it serves.
+    pub fn start(binary: impl AsRef<Path>) -> Self {
+        let dir =
+            tempfile::Builder::new().prefix("mews-").tempdir().expect("a temporary directory");
+        Self::start_in(binary.as_ref(), Arc::new(dir))
+    }
+
+    fn start_in(binary: &Path, dir: Arc<TempDir>) -> Self {
+        let mut child = command(binary, dir.path()).spawn().expect("the daemon's binary runs");
+        let output = Arc::new(Mutex::new(String::new()));
+        collect(child.stdout.take().expect("it is piped"), Arc::clone(&output));
+        collect(child.stderr.take().expect("it is piped"), Arc::clone(&output));
+        let began = Instant::now();
+        let s3 = loop {
+            if let Some(address) = endpoint(&read(&output)) {
+                break address;
+            }
+            let exited = child.try_wait().expect("the child can be waited for");
+            let late = began.elapsed() > START_MAX;
+            assert!(exited.is_none() && !late, "no start ({exited:?}):\n{}", read(&output));
+            thread::sleep(Duration::from_millis(5));
+        };
+        Self { binary: binary.to_owned(), dir, child, s3, output }
+    }
+
+    /// Where the S3 API listens.
+    pub fn s3(&self) -> SocketAddr {
+        self.s3
+    }
+
+    /// The directory that it was started with.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// All it has written so far, stdout and stderr together.
+    pub fn output(&self) -> String {
+        read(&self.output)
+    }
+
+    /// Kills it as a power cut would, then starts it again on the same directory.
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
+        *self = Self::start_in(&self.binary, Arc::clone(&self.dir));
+    }
+
+    /// Stops it cleanly, then starts it again on the same directory.
+    pub fn restart(&mut self) {
+        let status = self.terminate();
+        assert!(status.success(), "{status} after SIGTERM:\n{}", self.output());
+        *self = Self::start_in(&self.binary, Arc::clone(&self.dir));
+    }
+
+    /// SIGKILL, and waits for the process to be gone.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the child is ours");
+        self.child.wait().expect("the child can be waited for");
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the child is ours");
+    }
+
+    /// SIGTERM, and waits for the exit.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits for the exit.
+    pub fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
+                return status;
+            }
+            assert!(began.elapsed() < STOP_MAX, "it does not stop:\n{}", self.output());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What a second daemon on the same directory says: whether it succeeded, and its output.
+    pub fn second(&self) -> (bool, String) {
+        let child = command(&self.binary, self.dir()).output().expect("the daemon's binary runs");
+        let text = [child.stdout, child.stderr].concat();
+        (child.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Its resident memory in bytes now, and the most that it has been.
+    pub fn memory(&self) -> (u64, u64) {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("the process is alive");
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name));
+            let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+            kib.expect("a number of KiB") * 1024
+        };
+        (field("VmRSS:"), field("VmHWM:"))
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(binary: &Path, dir: &Path) -> Command {
+    let mut command = Command::new(binary);
+    let any = "127.0.0.1:0";
+    command.arg("quickstart").arg("--dir").arg(dir);
+    for address in ["--s3-addr", "--rpc-addr", "--web-addr", "--admin-addr"] {
+        command.args([address, any]);
+    }
+    command.args(["--bucket", BUCKET, "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// The address in the line that says where to find the S3 API.
+fn endpoint(output: &str) -> Option<SocketAddr> {
+    // A whole line, or the port may still be missing a digit.
+    let complete = output.rsplit_once('\n')?.0;
+    let line = complete.lines().find_map(|line| line.trim().strip_prefix("endpoint"))?;
+    line.trim().strip_prefix("http://")?.parse().ok()
+}
+
+fn collect(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>) {
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+            output.push_str(&line);
+            output.push('\n');
+        }
+    });
+}
+
+fn read(output: &Mutex<String>) -> String {
+    output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
