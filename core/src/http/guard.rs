@@ -311,7 +311,7 @@ impl Guard {
 
     /// Time has passed. Spurious calls are harmless. Then [`Guard::next`] or [`Guard::body`], as before.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let late = self.until.is_some_and(|until| until <= now);
+        let late = self.until.take_if(|until| *until <= now).is_some();
         match &mut self.phase {
             Phase::Head(_) if late => {
                 let reject = Reject::new(408, "the request head came too slowly");
@@ -322,6 +322,7 @@ impl Guard {
             }
             Phase::Exchange(exchange) if self.reading.is_over(now) => {
                 exchange.body.fail(BodyFault::TimedOut);
+                self.reading.rest();
             }
             Phase::Idle
             | Phase::Head(_)

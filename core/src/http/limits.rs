@@ -108,6 +108,11 @@ impl Pace {
         }
     }
 
+    /// All that was awaited has come.
+    pub fn rest(&mut self) {
+        *self = Self::new(self.wait, self.floor);
+    }
+
     /// When patience ends, while waiting.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

@@ -43,6 +43,7 @@ pub(super) enum Step {
 }
 
 impl Step {
+    #[cfg(test)]
     pub(super) fn is_expectation(&self) -> bool {
         matches!(self, Self::Expect { .. })
     }
