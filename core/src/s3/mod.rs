@@ -11,4 +11,5 @@ pub mod ingest;
 pub mod intake;
 pub mod object;
 pub mod request;
+pub mod sign;
 pub mod xml;

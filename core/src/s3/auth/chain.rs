@@ -19,8 +19,8 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// The chain behind a head with this signature.
-    pub(crate) fn new(key: hmac::Key, date: &str, scope: &str, seed: &[u8; 32]) -> Self {
+    /// The chain behind a head with this signature of 32 bytes.
+    pub(crate) fn new(key: hmac::Key, date: &str, scope: &str, seed: &[u8]) -> Self {
         let context = format!("{date}\n{scope}\n");
         let text = Vec::with_capacity(3 * 65 + 32 + context.len());
         Self { key, context, previous: hexadecimal(seed), text }

@@ -85,8 +85,6 @@ fn checksum(
             Code::InvalidRequest,
             "Value for x-amz-sdk-checksum-algorithm header is invalid: the checksum sent is of another algorithm.",
         )),
-        // A presigned URL names the algorithm for a client that may not know how to compute it: it is computed here.
-        None if request.query.is_presigned() => Ok(Some((named, ExpectedChecksum::Nothing))),
         None => Err(S3Error::new(
             Code::InvalidRequest,
             "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were \

@@ -13,7 +13,10 @@ use percent_encoding::percent_decode;
 
 use crate::{
     http::RequestHead,
-    s3::error::{Code, S3Error},
+    s3::{
+        checksum::Algorithm,
+        error::{Code, S3Error},
+    },
     view::Config,
 };
 
@@ -41,7 +44,14 @@ pub struct Request {
 
 /// Takes a request apart. Fails if the target cannot be read, if the key is too long, if the combination of method and
 /// parameters means nothing, or if a header or parameter asks for something that isn't honoured.
-pub fn parse(mut head: RequestHead, config: &Config) -> Result<Request, S3Error> {
+pub fn parse(head: RequestHead, config: &Config) -> Result<Request, S3Error> {
+    let request = take_apart(head, config)?;
+    refuse::check(&request)?;
+    Ok(request)
+}
+
+/// The same, without a look at what is not honoured.
+pub(crate) fn take_apart(mut head: RequestHead, config: &Config) -> Result<Request, S3Error> {
     let (path, query) = head.path_and_query();
     let query = Query::parse(query.unwrap_or_default())?;
     let path = path_bytes(path)?;
@@ -52,9 +62,7 @@ pub fn parse(mut head: RequestHead, config: &Config) -> Result<Request, S3Error>
     let sent = head.headers.len();
     hoist(&mut head, &query);
     let op = route::route(&head, &query, bucket.is_some(), key.is_some())?;
-    let request = Request { head, bucket, key, query, op, sent };
-    refuse::check(&request)?;
-    Ok(request)
+    Ok(Request { head, bucket, key, query, op, sent })
 }
 
 impl Request {
@@ -152,6 +160,8 @@ fn virtual_host(head: &RequestHead, config: &Config) -> Option<String> {
 
 /// Appends what a presigned URL carries as parameters to the header fields: signers move `x-amz-*` fields there, because a
 /// browser that follows the URL sends no headers of its own. The parameters are signed with the rest of the URL.
+///
+/// Not so checksums: signers put that of an empty body into a URL whose body they do not know, and AWS passes over it.
 fn hoist(head: &mut RequestHead, query: &Query) {
     if !query.is_presigned() {
         return;
@@ -159,7 +169,10 @@ fn hoist(head: &mut RequestHead, query: &Query) {
     let sent = head.headers.len();
     for (name, value) in query.iter() {
         let name = name.to_ascii_lowercase();
-        let is_field = name.starts_with("x-amz-") && !query::is_auth(&name);
+        let is_field = name.starts_with("x-amz-")
+            && !query::is_auth(&name)
+            && Algorithm::from_header(&name).is_none()
+            && name != "x-amz-sdk-checksum-algorithm";
         if is_field && !head.headers[..sent].iter().any(|(each, _)| *each == name) {
             let value = Bytes::copy_from_slice(value.trim().as_bytes());
             head.headers.push((name, value));
