@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{egress::Egress, request::Request};
+use super::{egress::Egress, error::S3Error, intake::Intake, request::Request};
 use crate::{
     http::ResponseHead,
     id::{BucketId, Position},
@@ -13,6 +13,7 @@ use crate::{
         access::{AccessKeyRow, BucketRow, Permissions},
         key,
     },
+    task::Cx,
     view::View,
 };
 
@@ -54,6 +55,17 @@ impl Call {
     pub fn target(&self) -> Target {
         let key = self.request.key.as_deref().expect("an operation on an object has a key");
         self.bucket().target(key)
+    }
+
+    /// Tells the shell how to decode and check the request's body. Before the first pull, and once.
+    pub fn open(&self, cx: Cx) -> Result<(), S3Error> {
+        cx.open(self.intake()?);
+        Ok(())
+    }
+
+    /// The decoder and checker of the request's body, for handlers that ask more of it than [`Call::open`].
+    pub fn intake(&self) -> Result<Intake, S3Error> {
+        self.verified.intake(&self.request)
     }
 }
 

@@ -1,0 +1,125 @@
+//! ListBuckets.
+//!
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html>
+
+use serde::Serialize;
+
+use crate::{
+    effect::PeerError,
+    quorum,
+    s3::{
+        call::{Call, Response},
+        date,
+        error::S3Error,
+        list::token,
+        xml,
+    },
+    store::Table,
+    table::{self, access::BucketRow},
+    task::Cx,
+    time::Timestamp,
+};
+
+/// Buckets on one page, at most and by default.
+const MAX_BUCKETS: usize = 10_000;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document {
+    owner: Owner,
+    buckets: Buckets,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continuation_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
+}
+
+/// Whom a listing names as owner: the access key, as there are no accounts.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Owner {
+    #[serde(rename = "ID")]
+    id: String,
+    display_name: String,
+}
+
+impl Owner {
+    pub(crate) fn of(call: &Call) -> Self {
+        Self { id: call.key_id.clone(), display_name: call.key.name.value.clone() }
+    }
+}
+
+#[derive(Serialize)]
+struct Buckets {
+    #[serde(rename = "Bucket")]
+    buckets: Vec<BucketElement>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct BucketElement {
+    name: String,
+    creation_date: String,
+    bucket_region: String,
+}
+
+/// Lists the buckets that the request's key may do something with, by name.
+pub(crate) async fn list_buckets(cx: Cx, call: &Call) -> Result<Response, S3Error> {
+    let query = &call.request.query;
+    let region = &call.view.config.region;
+    let limit = max_buckets(call)?;
+    let prefix = query.get("prefix").unwrap_or_default();
+    let after = match query.get("continuation-token") {
+        Some(text) => Some(token::read("buckets", text)?),
+        None => None,
+    };
+    let mut buckets = match query.get("bucket-region") {
+        Some(asked) if asked != region => Vec::new(),
+        Some(_) | None => accessible(cx, call).await?,
+    };
+    buckets.sort();
+    buckets.retain(|(name, _)| {
+        name.starts_with(prefix) && after.as_ref().is_none_or(|after| name.as_bytes() > &after[..])
+    });
+    let next = if buckets.len() > limit {
+        buckets.truncate(limit);
+        buckets.last().map(|(name, _)| token::write("buckets", name.as_bytes()))
+    } else {
+        None
+    };
+    let element = |(name, created)| BucketElement {
+        name,
+        creation_date: date::iso8601(created),
+        bucket_region: region.clone(),
+    };
+    let document = Document {
+        owner: Owner::of(call),
+        buckets: Buckets { buckets: buckets.into_iter().map(element).collect() },
+        continuation_token: next,
+        prefix: query.get("prefix").map(str::to_owned),
+    };
+    Ok(Response::xml(200, xml::to_xml("ListAllMyBucketsResult", &document)?))
+}
+
+fn max_buckets(call: &Call) -> Result<usize, S3Error> {
+    let Some(text) = call.request.query.get("max-buckets") else { return Ok(MAX_BUCKETS) };
+    let number = text.parse().ok().filter(|number| (1..=MAX_BUCKETS).contains(number));
+    let message = "Argument max-buckets must be an integer between 1 and 10000";
+    number.ok_or_else(|| S3Error::invalid_argument("max-buckets", text, message))
+}
+
+async fn accessible(cx: Cx, call: &Call) -> Result<Vec<(String, Timestamp)>, S3Error> {
+    let granted = call.key.buckets.iter();
+    let granted = granted.filter(|(_, p)| p.value.read || p.value.write || p.value.owner);
+    let keys = granted.map(|(id, _)| (Table::Bucket, id.0.to_vec())).collect();
+    let mut buckets = Vec::new();
+    for value in quorum::get_local(cx, &call.view, keys).await?.into_iter().flatten() {
+        let row: BucketRow = table::decode(Table::Bucket, &value).map_err(PeerError::Store)?;
+        if row.deleted {
+            continue;
+        }
+        let names = row.aliases.iter().filter(|(_, used)| used.value);
+        buckets.extend(names.map(|(name, _)| (name.clone(), row.created)));
+    }
+    Ok(buckets)
+}

@@ -1,0 +1,9 @@
+//! Operations on buckets.
+
+pub mod create;
+pub mod delete;
+pub mod head;
+pub mod list;
+pub mod location;
+pub mod name;
+pub mod versioning;

@@ -1,0 +1,39 @@
+//! DeleteObject.
+//!
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
+
+use crate::{
+    s3::{
+        call::{Call, Response},
+        error::S3Error,
+        object::{
+            put,
+            row::{self, Write, Written},
+        },
+    },
+    table::object::Content,
+    task::Cx,
+};
+
+/// Deletes an object. An object that is not there is as good as deleted: 204 as well, and nothing is written.
+pub(crate) async fn delete_object(cx: Cx, call: &Call) -> Result<Response, S3Error> {
+    let target = call.target();
+    let stored = row::read(cx, &call.view, &target, false).await?;
+    let live = stored.as_ref().filter(|stored| stored.row.content.meta().is_some());
+    let guards = if call.request.head.get("if-match").is_some() {
+        // Only its own replica can say for certain that the version is still the current one.
+        put::condition(cx, call, &target).await?.into_iter().collect()
+    } else if call.request.head.get("if-none-match").is_some() {
+        return Err(S3Error::not_implemented("If-None-Match of a DELETE"));
+    } else {
+        Vec::new()
+    };
+    if live.is_none() {
+        return Ok(Response::empty(204));
+    }
+    let write = Write { content: Content::Deleted, inline: None, guards, ops: Vec::new() };
+    match row::write(cx, &call.view, &target, write, None).await? {
+        Written::Done(_) => Ok(Response::empty(204)),
+        Written::Refused(_) => Err(put::refused_condition(call)),
+    }
+}

@@ -1,0 +1,238 @@
+//! DeleteObjects.
+//!
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    effect::PeerError,
+    id::Position,
+    quorum,
+    s3::{
+        call::{Call, Response, Target},
+        checksum::Algorithm,
+        error::{Code, S3Error},
+        object::row,
+        request::KEY_MAX,
+        xml,
+    },
+    store::{Answer, Batch, Op, Outcome, Read, Table},
+    table::{
+        self,
+        object::{Content, ObjectRow},
+    },
+    task::Cx,
+    time::Stamp,
+    view::View,
+};
+
+/// The most keys of one request.
+const KEYS_MAX: usize = 1000;
+
+/// How often the tombstones of a batch go round again, each time because another writer succeeded meanwhile.
+const ROUNDS: usize = 64;
+
+#[derive(Debug, Deserialize)]
+struct Delete {
+    #[serde(rename = "Object", default)]
+    objects: Vec<Object>,
+    #[serde(rename = "Quiet", default)]
+    quiet: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Object {
+    key: String,
+    version_id: Option<String>,
+    #[serde(rename = "ETag")]
+    etag: Option<String>,
+    last_modified_time: Option<String>,
+    size: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct DeleteResult {
+    #[serde(rename = "Deleted")]
+    deleted: Vec<Deleted>,
+    #[serde(rename = "Error")]
+    errors: Vec<Failed>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Deleted {
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version_id: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Failed {
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version_id: Option<String>,
+    code: &'static str,
+    message: String,
+}
+
+/// Deletes up to a thousand objects: those of one replica set in one commit. Each key has its own answer.
+pub(crate) async fn delete_objects(cx: Cx, call: &Call) -> Result<Response, S3Error> {
+    require_digest(call)?;
+    call.open(cx)?;
+    let document = cx.collect(xml::DELETE_MAX).await?;
+    let request: Delete = xml::parse(&document, "Delete")?;
+    drop(document);
+    if request.objects.is_empty() || request.objects.len() > KEYS_MAX {
+        return Err(S3Error::new(
+            Code::MalformedXML,
+            "The XML you provided was not well-formed or did not validate against our published schema: it must name 1 \
+             to 1000 objects.",
+        ));
+    }
+    let refusals: Vec<_> = request.objects.iter().map(refusal).collect();
+    let mut groups: Vec<(Position, BTreeMap<Vec<u8>, Target>)> = Vec::new();
+    let accepted = request.objects.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
+    for (object, _) in accepted {
+        let target = call.bucket().target(object.key.as_bytes());
+        let group = groups
+            .iter_mut()
+            .find(|(position, _)| quorum::same_replicas(&call.view, *position, target.position));
+        match group {
+            Some((_, targets)) => {
+                targets.insert(target.row_key.clone(), target);
+            }
+            None => {
+                let targets = BTreeMap::from([(target.row_key.clone(), target.clone())]);
+                groups.push((target.position, targets));
+            }
+        }
+    }
+    let mut failed = Vec::new();
+    for (position, targets) in &groups {
+        if let Err(error) = delete_group(cx, &call.view, *position, targets).await {
+            failed.push((targets, error));
+        }
+    }
+    let error_of = |object: &Object| {
+        let row_key = call.bucket().target(object.key.as_bytes()).row_key;
+        let group = failed.iter().find(|(targets, _)| targets.contains_key(&row_key));
+        group.map(|(_, error)| error.clone())
+    };
+    let mut result = DeleteResult::default();
+    for (object, refusal) in request.objects.into_iter().zip(refusals) {
+        let error = match refusal {
+            Some(refusal) => Some(refusal),
+            None => error_of(&object),
+        };
+        let Object { key, version_id, .. } = object;
+        match error {
+            Some(S3Error { code, message, .. }) => {
+                result.errors.push(Failed { key, version_id, code: code.name(), message });
+            }
+            None if request.quiet => {}
+            None => result.deleted.push(Deleted { key, version_id }),
+        }
+    }
+    Ok(Response::xml(200, xml::to_xml("DeleteResult", &result)?))
+}
+
+/// AWS takes this operation only with something to check the document by.
+fn require_digest(call: &Call) -> Result<(), S3Error> {
+    let head = &call.request.head;
+    let checksum = head.headers.iter().any(|(name, _)| Algorithm::from_header(name).is_some());
+    let trailer = head.all("x-amz-trailer").any(|names| {
+        names.split(|byte| *byte == b',').any(|name| {
+            let name = String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase();
+            Algorithm::from_header(&name).is_some()
+        })
+    });
+    if checksum || trailer || head.get("content-md5").is_some() {
+        return Ok(());
+    }
+    Err(S3Error::new(
+        Code::InvalidRequest,
+        "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+    ))
+}
+
+/// What is wrong with one line of the request.
+fn refusal(object: &Object) -> Option<S3Error> {
+    if object.key.is_empty() {
+        return Some(S3Error::new(Code::InvalidArgument, "A key must have at least one byte."));
+    }
+    if object.key.len() > KEY_MAX {
+        return Some(S3Error::new(Code::KeyTooLongError, "Your key is too long."));
+    }
+    if !matches!(object.version_id.as_deref(), None | Some("null")) {
+        return Some(S3Error::new(
+            Code::NoSuchVersion,
+            "The specified version does not exist: this store keeps one version of an object, whose id is null.",
+        ));
+    }
+    let conditions = [
+        ("ETag", &object.etag),
+        ("LastModifiedTime", &object.last_modified_time),
+        ("Size", &object.size),
+    ];
+    let condition = conditions.into_iter().find(|(_, value)| value.is_some());
+    condition.map(|(name, _)| S3Error::not_implemented(&format!("The condition {name} of a key")))
+}
+
+/// Deletes those of `targets` that are there, in as many commits as it takes to come last.
+async fn delete_group(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    targets: &BTreeMap<Vec<u8>, Target>,
+) -> Result<(), S3Error> {
+    let live = live(cx, view, position, targets).await?;
+    if live.is_empty() {
+        return Ok(());
+    }
+    let mut seen = Stamp(0);
+    for _ in 0..ROUNDS {
+        let version = cx.version_past(seen);
+        let row = ObjectRow { version, content: Content::Deleted };
+        let ops: Vec<Op> = live.iter().map(|target| row::merge(target, &row, None)).collect();
+        let batch = Batch::new(cx.now().wall, ops);
+        match quorum::write(cx, view, position, batch).await? {
+            Outcome::Applied(applied) => match applied.superseded_by {
+                None => return Ok(()),
+                Some(stamp) => seen = stamp,
+            },
+            Outcome::Refused { .. } => unreachable!("the batch has no guards"),
+        }
+    }
+    Err(S3Error::new(
+        Code::SlowDown,
+        "This key is being written too fast by others. Please try again.",
+    ))
+}
+
+async fn live<'a>(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    targets: &'a BTreeMap<Vec<u8>, Target>,
+) -> Result<Vec<&'a Target>, PeerError> {
+    let keys = targets.keys().map(|row_key| (Table::Object, row_key.clone())).collect();
+    let values = match quorum::read(cx, view, position, Read::Get(keys)).await? {
+        Answer::Values(values) => values,
+        other @ (Answer::Object(_) | Answer::Rows(_) | Answer::Listing(_)) => {
+            panic!("the store answered a Get with {other:?}")
+        }
+    };
+    let mut live = Vec::with_capacity(values.len());
+    for (target, value) in targets.values().zip(values) {
+        let Some(value) = value else { continue };
+        let row: ObjectRow = table::decode(Table::Object, &value).map_err(PeerError::Store)?;
+        if row.content.meta().is_some() {
+            live.push(target);
+        }
+    }
+    Ok(live)
+}
