@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{egress::Egress, error::S3Error, intake::Intake, request::Request};
+use super::{auth::Verified, egress::Egress, error::S3Error, intake::Intake, request::Request};
 use crate::{
     http::ResponseHead,
     id::{BucketId, Position},
@@ -24,6 +24,8 @@ pub struct Call {
     pub view: Arc<View>,
     /// What was asked.
     pub request: Request,
+    /// The signature, for the body that it covers.
+    pub verified: Verified,
     /// The access key's id.
     pub key_id: String,
     /// The access key.

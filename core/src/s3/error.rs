@@ -152,6 +152,8 @@ pub struct S3Error {
     pub headers: Vec<(String, String)>,
     /// Further elements of the XML document, in order, such as `BucketName`. Never a secret.
     pub details: Vec<(&'static str, String)>,
+    /// What happened inside, for the log alone.
+    pub cause: Option<String>,
 }
 
 impl S3Error {
@@ -161,7 +163,7 @@ impl S3Error {
         if code.status() == 503 {
             headers.push(("retry-after".to_owned(), RETRY_AFTER.to_owned()));
         }
-        Self { code, message: message.into(), headers, details: Vec::new() }
+        Self { code, message: message.into(), headers, details: Vec::new(), cause: None }
     }
 
     /// The 501 of an operation, header or value that is not honoured. `what` names it.
@@ -195,6 +197,13 @@ impl S3Error {
         self
     }
 
+    /// Keeps what happened inside, for the log.
+    #[must_use]
+    pub fn because(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
     /// The XML document: `resource` is the path as asked for, the ids are those of the response's headers. A 304 has no
     /// body, and an answer to HEAD sends none.
     pub fn to_xml(&self, resource: &str, request_id: &str, host_id: &str) -> Bytes {
@@ -222,7 +231,8 @@ impl std::error::Error for S3Error {}
 
 impl From<PeerError> for S3Error {
     fn from(error: PeerError) -> Self {
-        match error {
+        let cause = error.to_string();
+        let error = match error {
             PeerError::Unreachable | PeerError::TimedOut => Self::new(
                 Code::ServiceUnavailable,
                 "Too few of the nodes that hold this data can be reached. Please try again.",
@@ -232,7 +242,7 @@ impl From<PeerError> for S3Error {
                 "The data directories are full: only their reserve is left, which is kept for deletions. \
                  Delete objects, or ask the operator to add space.",
             ),
-            PeerError::Store(error) => error.into(),
+            PeerError::Store(error) => return error.into(),
             PeerError::Missing => Self::new(
                 Code::InternalError,
                 "A block of this object is missing on every node that should hold it. The operator finds it with \
@@ -247,13 +257,15 @@ impl From<PeerError> for S3Error {
                 Code::InternalError,
                 "A disk failed while this was being done. The reason is in the log of the server.",
             ),
-        }
+        };
+        error.because(cause)
     }
 }
 
 impl From<StoreError> for S3Error {
     fn from(error: StoreError) -> Self {
-        match error {
+        let cause = error.to_string();
+        let error = match error {
             StoreError::Closed => Self::new(
                 Code::ServiceUnavailable,
                 "The server is shutting down. Please try again.",
@@ -262,7 +274,8 @@ impl From<StoreError> for S3Error {
                 Code::InternalError,
                 "The metadata database failed. The reason is in the log of the server.",
             ),
-        }
+        };
+        error.because(cause)
     }
 }
 

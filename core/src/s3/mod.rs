@@ -1,6 +1,8 @@
 //! The S3 API: protocol and handlers, one operation a file.
 
+pub mod access;
 pub mod auth;
+pub mod bucket;
 pub mod call;
 pub mod checksum;
 pub mod date;
@@ -9,7 +11,9 @@ pub mod egress;
 pub mod error;
 pub mod ingest;
 pub mod intake;
+pub mod list;
 pub mod object;
 pub mod request;
+pub mod serve;
 pub mod sign;
 pub mod xml;

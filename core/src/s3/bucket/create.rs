@@ -46,9 +46,7 @@ pub(crate) async fn create_bucket(cx: Cx, call: &Call) -> Result<Response, S3Err
     let document = cx.collect(xml::DOCUMENT_MAX).await?;
     check_configuration(call, &document)?;
     match create(cx, &call.view, bucket_name, &call.key_id, &call.key).await? {
-        Created::New(_) => {
-            Ok(Response::empty(200).header("location", format!("/{bucket_name}")))
-        }
+        Created::New(_) => Ok(Response::empty(200).header("location", format!("/{bucket_name}"))),
         Created::Taken(owner) => Err(taken(call, bucket_name, owner)),
     }
 }
@@ -59,7 +57,9 @@ fn check_configuration(call: &Call, document: &[u8]) -> Result<(), S3Error> {
     }
     let asked: Configuration = xml::parse(document, "CreateBucketConfiguration")?;
     if asked.zone.is_some() || asked.bucket.is_some() {
-        return Err(S3Error::not_implemented("A bucket with a Location or a type (directory bucket)"));
+        return Err(S3Error::not_implemented(
+            "A bucket with a Location or a type (directory bucket)",
+        ));
     }
     if asked.tags.is_some() {
         return Err(S3Error::not_implemented("A bucket with Tags"));
@@ -72,7 +72,10 @@ fn check_configuration(call: &Call, document: &[u8]) -> Result<(), S3Error> {
         Some(region) if region == config.region => Ok(()),
         Some(region) => Err(S3Error::new(
             Code::InvalidLocationConstraint,
-            format!("The specified location-constraint is not valid; this store is in {}.", config.region),
+            format!(
+                "The specified location-constraint is not valid; this store is in {}.",
+                config.region
+            ),
         )
         .detail("LocationConstraint", region)),
     }

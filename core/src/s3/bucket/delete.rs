@@ -6,9 +6,9 @@ use super::create::merge;
 use crate::{
     quorum,
     s3::{
+        access,
         call::{Bucket, Call, Response},
         error::{Code, S3Error},
-        object::put,
     },
     store::{Batch, Guard, Op, Outcome, Table},
     table::{
@@ -28,12 +28,11 @@ pub(crate) async fn delete_bucket(cx: Cx, call: &Call) -> Result<Response, S3Err
         .guarded(Guard::Empty { bucket: bucket.id });
     match quorum::write_full_copy(cx, &call.view, batch).await? {
         Outcome::Applied(_) => Ok(Response::empty(204)),
-        Outcome::Refused { guard: 0 } => Err(put::no_such_bucket(&bucket.name)),
-        Outcome::Refused { .. } => Err(S3Error::new(
-            Code::BucketNotEmpty,
-            "The bucket you tried to delete is not empty",
-        )
-        .detail("BucketName", bucket.name.clone())),
+        Outcome::Refused { guard: 0 } => Err(access::no_such_bucket(&bucket.name)),
+        Outcome::Refused { .. } => {
+            Err(S3Error::new(Code::BucketNotEmpty, "The bucket you tried to delete is not empty")
+                .detail("BucketName", bucket.name.clone()))
+        }
     }
 }
 

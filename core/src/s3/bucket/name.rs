@@ -57,8 +57,22 @@ mod tests {
     fn bad_names_are_refused() {
         let long = "a".repeat(64);
         let names = [
-            "", "ab", &long, "Abc", "a_b", "-ab", "ab-", ".ab", "ab.", "a..b", "192.168.0.1",
-            "xn--abc", "abc-s3alias", "abc--x-s3", "a b", "büro",
+            "",
+            "ab",
+            &long,
+            "Abc",
+            "a_b",
+            "-ab",
+            "ab-",
+            ".ab",
+            "ab.",
+            "a..b",
+            "192.168.0.1",
+            "xn--abc",
+            "abc-s3alias",
+            "abc--x-s3",
+            "a b",
+            "büro",
         ];
         for name in names {
             assert!(check(name).is_err(), "{name}");

@@ -4,11 +4,7 @@
 
 use serde::Serialize;
 
-use crate::s3::{
-    call::Response,
-    error::S3Error,
-    xml,
-};
+use crate::s3::{call::Response, error::S3Error, xml};
 
 #[derive(Serialize)]
 struct Configuration {}

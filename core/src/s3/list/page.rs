@@ -8,12 +8,7 @@ use crate::{
     id::Position,
     quorum,
     s3::{
-        bucket::list::Owner,
-        call::Call,
-        checksum::Checksum,
-        date,
-        error::S3Error,
-        request::KEY_MAX,
+        bucket::list::Owner, call::Call, checksum::Checksum, date, error::S3Error, request::KEY_MAX,
     },
     store::{Answer, Entry, From, List, Listing, Read, Table},
     table::{self, object::ObjectRow},
@@ -48,9 +43,9 @@ impl<'a> Asked<'a> {
             None => MAX_KEYS,
             Some(text) => {
                 let message = format!("Argument {max} must be an integer between 0 and 2147483647");
-                let number = text.parse::<i32>().ok().and_then(|number| usize::try_from(number).ok());
                 let number =
-                    number.ok_or_else(|| S3Error::invalid_argument(max, text, message))?;
+                    text.parse::<i32>().ok().and_then(|number| usize::try_from(number).ok());
+                let number = number.ok_or_else(|| S3Error::invalid_argument(max, text, message))?;
                 number.min(MAX_KEYS)
             }
         };
@@ -101,36 +96,65 @@ pub async fn fetch(
         return Ok(Listing::default());
     }
     let bucket = call.bucket();
-    // Shards that live on the same replicas are merged there; with one layout member that is all of them.
-    let shards: Vec<u16> = (0..bucket.row.shards).collect();
-    let position = Position::of_shard(bucket.id, 0);
-    let elsewhere = shards.iter().any(|shard| {
-        !quorum::same_replicas(&call.view, position, Position::of_shard(bucket.id, *shard))
-    });
-    assert!(!elsewhere, "one replica set holds everything until placement joins");
-    let read = Read::List(List {
-        table,
-        bucket: bucket.id,
-        shards,
-        prefix: asked.prefix.as_bytes().to_vec(),
-        delimiter: asked.delimiter.as_bytes().to_vec(),
-        from,
-        limit: asked.max_keys,
-    });
-    match quorum::read(cx, &call.view, position, read).await? {
-        Answer::Listing(listing) => Ok(listing),
-        other @ (Answer::Values(_) | Answer::Object(_) | Answer::Rows(_)) => {
-            panic!("the store answered a List with {other:?}")
+    // The shards on one replica set are merged by the replicas; the pages of several sets are merged here.
+    let mut sets: Vec<(Position, Vec<u16>)> = Vec::new();
+    for shard in 0..bucket.row.shards {
+        let position = Position::of_shard(bucket.id, shard);
+        let set = sets.iter_mut().find(|(at, _)| quorum::same_replicas(&call.view, *at, position));
+        match set {
+            Some((_, shards)) => shards.push(shard),
+            None => sets.push((position, vec![shard])),
         }
+    }
+    let mut pages = Vec::with_capacity(sets.len());
+    for (position, shards) in sets {
+        let read = Read::List(List {
+            table,
+            bucket: bucket.id,
+            shards,
+            prefix: asked.prefix.as_bytes().to_vec(),
+            delimiter: asked.delimiter.as_bytes().to_vec(),
+            from: from.clone(),
+            limit: asked.max_keys,
+        });
+        match quorum::read(cx, &call.view, position, read).await? {
+            Answer::Listing(listing) => pages.push(listing),
+            other @ (Answer::Values(_) | Answer::Object(_) | Answer::Rows(_)) => {
+                panic!("the store answered a List with {other:?}")
+            }
+        }
+    }
+    Ok(merge(pages, asked.max_keys))
+}
+
+/// One page out of those of several replica sets, each of which has up to `limit` entries after the same point.
+fn merge(mut pages: Vec<Listing>, limit: usize) -> Listing {
+    if pages.len() <= 1 {
+        return pages.pop().unwrap_or_default();
+    }
+    let truncated = pages.iter().any(|page| page.truncated);
+    let mut entries: Vec<Entry> = pages.into_iter().flat_map(|page| page.entries).collect();
+    // A stable sort, by key alone: an upload's entries stay in their order, and all uploads of a key are in one shard.
+    entries.sort_by(|a, b| place(a).cmp(place(b)));
+    // Two sets may both have keys under one prefix. A row is never equal to a prefix: it would be rolled up in it.
+    entries.dedup_by(
+        |a, b| matches!((&a, &b), (Entry::CommonPrefix(a), Entry::CommonPrefix(b)) if a == b),
+    );
+    let truncated = truncated || entries.len() > limit;
+    entries.truncate(limit);
+    Listing { entries, truncated }
+}
+
+fn place(entry: &Entry) -> &[u8] {
+    match entry {
+        Entry::Row { key, .. } => key,
+        Entry::CommonPrefix(prefix) => prefix,
     }
 }
 
 /// Where a page ends: the key or common prefix after which the next one begins.
 pub fn last(listing: &Listing) -> Option<&[u8]> {
-    listing.entries.last().map(|entry| match entry {
-        Entry::Row { key, .. } => &key[..],
-        Entry::CommonPrefix(prefix) => &prefix[..],
-    })
+    listing.entries.last().map(place)
 }
 
 /// The element `Contents`.
@@ -175,7 +199,7 @@ pub(crate) fn elements(
     for entry in listing.entries {
         match entry {
             Entry::CommonPrefix(prefix) => prefixes.push(CommonPrefix::new(asked, &prefix)),
-            Entry::Row { key, value } => {
+            Entry::Row { key, value, .. } => {
                 let row: ObjectRow =
                     table::decode(Table::Object, &value).map_err(PeerError::Store)?;
                 // The store leaves tombstones out.
@@ -195,4 +219,27 @@ pub(crate) fn elements(
         }
     }
     Ok((contents, prefixes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(keys: &[&str], truncated: bool) -> Listing {
+        let entry = |key: &&str| match key.ends_with('/') {
+            true => Entry::CommonPrefix(key.as_bytes().to_vec()),
+            false => Entry::Row { key: key.as_bytes().to_vec(), upload: None, value: Vec::new() },
+        };
+        Listing { entries: keys.iter().map(entry).collect(), truncated }
+    }
+
+    #[test]
+    fn pages_of_several_replica_sets_become_one() {
+        let merged = merge(vec![page(&["a", "p/", "z"], false), page(&["b", "p/"], false)], 10);
+        assert_eq!(merged, page(&["a", "b", "p/", "z"], false));
+        let cut = merge(vec![page(&["a", "c"], true), page(&["b"], false)], 2);
+        assert_eq!(cut, page(&["a", "b"], true));
+        let over = merge(vec![page(&["a"], false), page(&["b"], false)], 1);
+        assert_eq!(over, page(&["a"], true));
+    }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::{
     effect::Chunk,
     s3::{
+        access,
         call::{Call, Response, Target},
         error::{Code, S3Error},
         ingest,
@@ -61,7 +62,7 @@ pub(crate) async fn put_object(cx: Cx, call: &Call) -> Result<Response, S3Error>
     };
     match written {
         Written::Done(_) => Ok(stored(&summary)),
-        Written::Refused(0) => Err(no_such_bucket(&call.bucket().name)),
+        Written::Refused(0) => Err(access::no_such_bucket(&call.bucket().name)),
         Written::Refused(_) => Err(refused_condition(call)),
     }
 }
@@ -133,12 +134,6 @@ pub(crate) fn refused_condition(call: &Call) -> S3Error {
         Code::ConditionalRequestConflict,
         "The conditional request cannot succeed due to a conflicting operation against this resource.",
     )
-}
-
-/// The 404 of a bucket that is not there, or no longer.
-pub(crate) fn no_such_bucket(name: &str) -> S3Error {
-    S3Error::new(Code::NoSuchBucket, "The specified bucket does not exist")
-        .detail("BucketName", name)
 }
 
 fn meta_of(headers: Vec<(String, serde_bytes::ByteBuf)>, summary: &Summary) -> Meta {

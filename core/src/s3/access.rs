@@ -1,0 +1,160 @@
+//! What a key may do: every operation needs something, and AccessDenied is the answer to whoever hasn't got it.
+
+use super::{
+    call::Bucket,
+    error::{Code, S3Error},
+    request::Operation,
+};
+use crate::{
+    effect::PeerError,
+    id::BucketId,
+    quorum,
+    store::Table,
+    table::{
+        self,
+        access::{AccessKeyRow, AliasRow, BucketRow, Permissions},
+    },
+    task::Cx,
+    view::View,
+};
+
+/// What an operation needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// A valid signature.
+    Signature,
+    /// To be allowed to create buckets.
+    CreateBucket,
+    /// Any permission for the bucket.
+    Any,
+    /// To read the bucket's objects.
+    Read,
+    /// To read or write the bucket's objects.
+    ReadOrWrite,
+    /// To write the bucket's objects.
+    Write,
+    /// To own the bucket.
+    Owner,
+}
+
+impl Needs {
+    /// What `op` needs of the bucket that it names.
+    pub fn of(op: Operation) -> Self {
+        match op {
+            Operation::ListBuckets | Operation::Unsupported { .. } => Self::Signature,
+            Operation::CreateBucket => Self::CreateBucket,
+            Operation::HeadBucket
+            | Operation::GetBucketLocation
+            | Operation::GetBucketVersioning => Self::Any,
+            Operation::DeleteBucket => Self::Owner,
+            Operation::ListObjects
+            | Operation::ListObjectsV2
+            | Operation::GetObject
+            | Operation::HeadObject
+            | Operation::GetObjectAttributes => Self::Read,
+            Operation::ListMultipartUploads | Operation::ListParts => Self::ReadOrWrite,
+            Operation::DeleteObjects
+            | Operation::PutObject
+            | Operation::CopyObject
+            | Operation::DeleteObject
+            | Operation::CreateMultipartUpload
+            | Operation::UploadPart
+            | Operation::UploadPartCopy
+            | Operation::CompleteMultipartUpload
+            | Operation::AbortMultipartUpload => Self::Write,
+        }
+    }
+
+    /// Whether a key with these permissions for an existing bucket has it.
+    pub fn met_by(self, permissions: Permissions) -> bool {
+        let Permissions { read, write, owner } = permissions;
+        match self {
+            Self::Signature => true,
+            // Whoever may do anything with the bucket is told that it exists already.
+            Self::CreateBucket | Self::Any => read || write || owner,
+            Self::Read => read,
+            Self::ReadOrWrite => read || write,
+            Self::Write => write,
+            Self::Owner => owner,
+        }
+    }
+}
+
+/// Checks that the operation may be done, and that the bucket it needs is there.
+pub fn check(
+    op: Operation,
+    key: &AccessKeyRow,
+    name: Option<&str>,
+    bucket: Option<&Bucket>,
+) -> Result<(), S3Error> {
+    let needs = Needs::of(op);
+    match (needs, bucket) {
+        (Needs::Signature, _) => Ok(()),
+        (Needs::CreateBucket, _) if key.create_bucket.value => Ok(()),
+        (Needs::CreateBucket, None) => Err(denied("This access key may not create buckets.")),
+        (_, None) => Err(no_such_bucket(name.unwrap_or_default())),
+        (_, Some(bucket)) if needs.met_by(bucket.permissions) => Ok(()),
+        (_, Some(_)) => Err(denied(&format!(
+            "This access key has not been given permission for {} on this bucket.",
+            op.name()
+        ))),
+    }
+}
+
+/// The 403 of a key that may not do this.
+pub fn denied(why: &str) -> S3Error {
+    S3Error::new(Code::AccessDenied, format!("Access Denied: {why}"))
+}
+
+/// The 404 of a bucket that is not there, or no longer.
+pub fn no_such_bucket(name: &str) -> S3Error {
+    S3Error::new(Code::NoSuchBucket, "The specified bucket does not exist")
+        .detail("BucketName", name)
+}
+
+/// An access key that exists and is not deleted, from its encoded row.
+pub(super) fn live_key(value: Option<&[u8]>) -> Result<Option<AccessKeyRow>, PeerError> {
+    let row = value.map(|value| table::decode::<AccessKeyRow>(Table::AccessKey, value));
+    Ok(row.transpose().map_err(PeerError::Store)?.filter(|row| !row.deleted))
+}
+
+/// The bucket that a name stands for, from its encoded row.
+pub(super) fn aliased(value: Option<&[u8]>) -> Result<Option<BucketId>, PeerError> {
+    let row = value.map(|value| table::decode::<AliasRow>(Table::Alias, value));
+    Ok(row.transpose().map_err(PeerError::Store)?.and_then(|row| row.bucket.value))
+}
+
+/// A bucket by its id, as a request with this key sees it; nothing if it is deleted.
+pub(super) async fn bucket(
+    cx: Cx,
+    view: &View,
+    key: &AccessKeyRow,
+    name: &str,
+    id: BucketId,
+) -> Result<Option<Bucket>, PeerError> {
+    let keys = vec![(Table::Bucket, id.0.to_vec())];
+    let Some(value) = quorum::get_local(cx, view, keys).await?.pop().flatten() else {
+        return Ok(None);
+    };
+    let row: BucketRow = table::decode(Table::Bucket, &value).map_err(PeerError::Store)?;
+    if row.deleted {
+        return Ok(None);
+    }
+    let permissions = key.buckets.get(&id).map(|permissions| permissions.value).unwrap_or_default();
+    Ok(Some(Bucket { name: name.to_owned(), id, row, permissions }))
+}
+
+/// A bucket by its name, as a request with this key sees it: for the source of a copy.
+pub async fn bucket_named(
+    cx: Cx,
+    view: &View,
+    key: &AccessKeyRow,
+    name: &str,
+) -> Result<Option<Bucket>, PeerError> {
+    let keys = vec![(Table::Alias, name.as_bytes().to_vec())];
+    let value = quorum::get_local(cx, view, keys).await?.pop().flatten();
+    match aliased(value.as_deref())? {
+        Some(id) => bucket(cx, view, key, name, id).await,
+        None => Ok(None),
+    }
+}
