@@ -58,6 +58,13 @@ impl Payload {
         }
     }
 
+    /// The same block, its bytes wrapped by `hold`, which must not change them: so that a shell can tie a share of its memory
+    /// to a block's life.
+    #[must_use]
+    pub fn held_by(self, hold: impl FnOnce(Bytes) -> Bytes) -> Self {
+        Self { bytes: hold(self.bytes), ..self }
+    }
+
     /// For the shell's disk and network: the bytes as they are stored.
     pub fn stored(&self) -> (Form, &Bytes) {
         (self.form, &self.bytes)

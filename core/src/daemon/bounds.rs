@@ -13,6 +13,8 @@ pub struct Bounds {
     pub cache_bytes: usize,
     /// Threads for blocking work: reading files, hashing, compressing, listing.
     pub blocking_threads: usize,
+    /// Scans and listings under way at once.
+    pub scans: usize,
     /// Runtime threads.
     pub worker_threads: usize,
 }
@@ -33,13 +35,16 @@ pub fn bounds(open_files: u64, memory: u64, cores: usize) -> Bounds {
     // Upper levels of the database's trees; leaves are in the kernel's page cache.
     let cache = (memory / 128).clamp(8 * MIB, 16 * MIB);
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    // Most of them wait for a disk, some compute.
+    let blocking_threads = (cores * 4).clamp(8, 64);
     Bounds {
         connections: size(connections),
         upload_bytes: size(buffers),
         download_bytes: size(buffers),
         cache_bytes: size(cache),
-        // Most of them wait for a disk, some compute.
-        blocking_threads: (cores * 4).clamp(8, 64),
+        blocking_threads,
+        // So that listings leave threads to blocks.
+        scans: blocking_threads / 2,
         worker_threads: cores.clamp(1, 32),
     }
 }

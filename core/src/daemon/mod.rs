@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod bounds;
+pub mod cut;
 pub mod identity;
 
 pub mod log;

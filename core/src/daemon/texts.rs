@@ -75,9 +75,9 @@ pub fn credentials(key: &KeyPair) -> String {
 }
 
 /// Logged when the process is asked to stop.
-pub fn stopping(signal: &str, in_flight: usize) -> String {
-    let (open, s) = (in_flight, if in_flight == 1 { "" } else { "s" });
-    format!("{signal}: no new requests; {open} connection{s} open, at most {STOP_SECONDS} s to end")
+pub fn stopping(open: usize) -> String {
+    let s = if open == 1 { "" } else { "s" };
+    format!("stopping: no new requests; {open} connection{s} open, at most {STOP_SECONDS} s to end")
 }
 
 /// Logged when all has ended.
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn stopping_counts() {
-        assert!(stopping("SIGTERM", 1).contains("1 connection open"));
+        assert!(stopping(1).contains("1 connection open"));
         assert_eq!(stopped(0), "stopped");
         assert_eq!(stopped(2), "stopped; 2 connections were cut off");
     }

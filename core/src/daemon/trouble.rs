@@ -76,6 +76,11 @@ pub enum Trouble {
         /// Why, and what to do.
         reason: String,
     },
+    /// The database failed while the daemon ran.
+    Stopped {
+        /// The engine's words.
+        reason: String,
+    },
     /// The operating system refused something that every process needs: a thread, a signal handler, randomness.
     System {
         /// What, and its words.
@@ -94,6 +99,8 @@ impl Trouble {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 Self::NoSpace { path }
             }
+            // The rest is for the operating system's own words.
+            #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
             _ => Self::File { path, reason: error.to_string() },
         }
     }
@@ -153,6 +160,11 @@ impl fmt::Display for Trouble {
             ),
             Self::Data { reason } => write!(f, "{}.", reason.trim_end_matches('.')),
             Self::Quickstart { reason } => write!(f, "{}.", reason.trim_end_matches('.')),
+            Self::Stopped { reason } => write!(
+                f,
+                "stopped, because no change could be written any more: {}. Check the disk and its free space, then start again: nothing acknowledged is lost.",
+                reason.trim_end_matches('.')
+            ),
             Self::System { reason } => {
                 write!(f, "the operating system refuses: {}.", reason.trim_end_matches('.'))
             }

@@ -37,6 +37,20 @@ impl Reject {
             .header("content-type", "application/xml");
         (head, body.into())
     }
+
+    /// The response as it goes over the wire, for where nothing has read a request: the last on its connection, without a
+    /// date.
+    pub fn to_wire(self) -> Vec<u8> {
+        let (head, body) = self.response();
+        let mut wire = format!("HTTP/1.1 {} \r\n", head.status).into_bytes();
+        for (name, value) in &head.headers {
+            wire.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        let rest = format!("content-length: {}\r\nconnection: close\r\n\r\n", head.len);
+        wire.extend_from_slice(rest.as_bytes());
+        wire.extend_from_slice(&body);
+        wire
+    }
 }
 
 impl std::fmt::Display for Reject {

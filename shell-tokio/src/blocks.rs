@@ -1,0 +1,169 @@
+//! Block files, on threads that may block.
+
+use std::{io, sync::Arc, thread};
+
+use bytes::Bytes;
+use mews_core::{
+    block::{
+        Payload,
+        chore::{Chore, ChoreReport},
+        files::Files,
+        seal,
+    },
+    daemon::bounds::Bounds,
+    effect::PeerError,
+    id::Hash,
+    store::{Batch, Outcome, redb::Db},
+    view::Config,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::{
+    host::blocking,
+    writer::{Writer, counted},
+};
+
+/// Blocks that share their syncs. Larger groups wait longer for the first of them and gain little.
+const GROUP: usize = 32;
+
+/// Blocks that wait for the storing thread; each holds a permit of the upload buffers.
+const QUEUE: usize = 64;
+
+/// Buffers are counted in this unit, in bytes.
+const UNIT: usize = 1024;
+
+/// Smaller blocks are hashed where they are: cheaper than handing them to another thread.
+const SEAL_HERE: usize = 16 << 10;
+
+/// A part of the memory that may be used for buffers; given back when dropped.
+pub type Permit = OwnedSemaphorePermit;
+
+type Store = (Payload, oneshot::Sender<Result<(), PeerError>>);
+
+/// The block files, with the threads and the memory they may use.
+pub struct Blocks {
+    files: Arc<Files>,
+    stores: mpsc::Sender<Store>,
+    uploads: Pool,
+    downloads: Pool,
+    compression: Option<i32>,
+    /// The largest block, plain.
+    block_max: usize,
+}
+
+/// Bytes together with their share of the memory.
+struct Held(Bytes, #[expect(dead_code, reason = "held, not read")] Permit);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Blocks {
+    /// Starts the storing thread.
+    pub fn start(files: Arc<Files>, bounds: &Bounds, config: &Config) -> io::Result<Self> {
+        let (stores, queue) = mpsc::channel(QUEUE);
+        let on_thread = Arc::clone(&files);
+        thread::Builder::new().name("blocks".to_owned()).spawn(move || {
+            let _abort = crate::AbortOnPanic("the block storing thread");
+            run(&on_thread, queue);
+        })?;
+        Ok(Self {
+            files,
+            stores,
+            uploads: Pool::new(bounds.upload_bytes),
+            downloads: Pool::new(bounds.download_bytes),
+            compression: config.compression,
+            block_max: config.block_size as usize,
+        })
+    }
+
+    /// Waits for the memory for an upload's buffer.
+    pub async fn buffer(&self, bytes: usize) -> Permit {
+        self.uploads.acquire(bytes).await
+    }
+
+    /// Hashes a block and compresses it where that helps. Its memory stays accounted for until nobody has the block.
+    pub async fn seal(&self, plain: Bytes, permit: Option<Permit>) -> Result<Payload, PeerError> {
+        let level = self.compression;
+        let payload = if plain.len() <= SEAL_HERE {
+            seal::seal(plain, level)
+        } else {
+            blocking(move || seal::seal(plain, level)).await?
+        };
+        Ok(match permit {
+            Some(permit) => payload.held_by(|bytes| Bytes::from_owner(Held(bytes, permit))),
+            None => payload,
+        })
+    }
+
+    /// Stores a block and then commits the rows that refer to it, with the block pinned from before to after.
+    pub async fn store(
+        &self,
+        block: Payload,
+        then: Batch,
+        writer: &Writer,
+    ) -> Result<Outcome, PeerError> {
+        let pin = self.files.pin(block.hash());
+        let stopped = || PeerError::Disk("the storing thread has stopped".to_owned());
+        let (done, stored) = oneshot::channel();
+        self.stores.send((block, done)).await.map_err(|_| stopped())?;
+        stored.await.map_err(|_| stopped())??;
+        writer.commit(then, Some(pin)).await
+    }
+
+    /// Reads a block and verifies it.
+    pub async fn load(&self, hash: Hash) -> Result<Payload, PeerError> {
+        let permit = self.downloads.acquire(self.block_max).await;
+        let files = Arc::clone(&self.files);
+        let payload = blocking(move || files.load(hash)).await??;
+        Ok(payload.held_by(|bytes| Bytes::from_owner(Held(bytes, permit))))
+    }
+
+    /// Performs a piece of maintenance.
+    pub async fn chore(&self, chore: Chore, db: Arc<Db>) -> Result<ChoreReport, PeerError> {
+        let files = Arc::clone(&self.files);
+        blocking(move || files.chore(&chore, &|block| counted(&db, block))).await?
+    }
+}
+
+/// A bound on the memory of buffers. First come, first served.
+struct Pool {
+    units: u32,
+    free: Arc<Semaphore>,
+}
+
+impl Pool {
+    fn new(bytes: usize) -> Self {
+        let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).max(1);
+        Self { units, free: Arc::new(Semaphore::new(units as usize)) }
+    }
+
+    async fn acquire(&self, bytes: usize) -> Permit {
+        // One that is larger than the pool has it to itself.
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units);
+        let free = Arc::clone(&self.free);
+        free.acquire_many_owned(units).await.expect("the pools are never closed")
+    }
+}
+
+fn run(files: &Files, mut queue: mpsc::Receiver<Store>) {
+    let (mut blocks, mut waiters) = (Vec::new(), Vec::new());
+    while let Some((block, waiter)) = queue.blocking_recv() {
+        blocks.push(block);
+        waiters.push(waiter);
+        while blocks.len() < GROUP
+            && let Ok((block, waiter)) = queue.try_recv()
+        {
+            blocks.push(block);
+            waiters.push(waiter);
+        }
+        let results = files.store(&blocks);
+        blocks.clear();
+        for (waiter, result) in waiters.drain(..).zip(results) {
+            // Who no longer waits was cancelled; the file is an orphan until somebody refers to it.
+            drop(waiter.send(result));
+        }
+    }
+}
