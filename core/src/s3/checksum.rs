@@ -74,7 +74,7 @@ impl Algorithm {
     }
 
     /// How many bytes a value has.
-    pub fn len(self) -> usize {
+    pub fn width(self) -> usize {
         match self {
             Self::Crc32 | Self::Crc32c => 4,
             Self::Crc64Nvme => 8,
@@ -103,7 +103,7 @@ impl Algorithm {
 
     /// The value in this Base64 text, if it is one of this algorithm's length.
     pub fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
-        STANDARD.decode(text).ok().filter(|value| value.len() == self.len())
+        STANDARD.decode(text).ok().filter(|value| value.len() == self.width())
     }
 }
 

@@ -97,7 +97,7 @@ pub fn composite<'a>(
 ) -> Option<Checksum> {
     let mut hasher = Hasher::new(algorithm);
     for part in parts {
-        if part.len() != algorithm.len() {
+        if part.len() != algorithm.width() {
             return None;
         }
         hasher.update(part);
@@ -119,7 +119,7 @@ pub fn full_object<'a>(
     };
     let mut whole = crc_fast::Digest::new(crc).finalize();
     for (value, len) in parts {
-        if value.len() != algorithm.len() {
+        if value.len() != algorithm.width() {
             return None;
         }
         let part = value.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
@@ -130,5 +130,75 @@ pub fn full_object<'a>(
 }
 
 fn crc_bytes(algorithm: Algorithm, value: u64) -> Vec<u8> {
-    value.to_be_bytes()[8 - algorithm.len()..].to_vec()
+    value.to_be_bytes()[8 - algorithm.width()..].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_check_values_of_the_algorithms() {
+        let hexadecimal = |algorithm| hex::encode(checksum(algorithm, b"123456789").value);
+        assert_eq!(hexadecimal(Algorithm::Crc32), "cbf43926");
+        assert_eq!(hexadecimal(Algorithm::Crc32c), "e3069283");
+        assert_eq!(hexadecimal(Algorithm::Crc64Nvme), "ae8b14860a799888");
+        assert_eq!(hexadecimal(Algorithm::Sha1), "f7c3bc1d808e04732adf679965ccc34ca7ae3441");
+        assert_eq!(
+            hexadecimal(Algorithm::Sha256),
+            "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"
+        );
+        assert_eq!(hex::encode(md5(b"123456789")), "25f9e794323b453885f5181f1b624d0b");
+    }
+
+    #[test]
+    fn nothing_has_a_checksum_too() {
+        assert_eq!(checksum(Algorithm::Crc32, b"").text(None), "AAAAAA==");
+        assert_eq!(full_object(Algorithm::Crc32c, []).unwrap(), checksum(Algorithm::Crc32c, b""));
+    }
+
+    #[test]
+    fn the_etag_of_parts_is_the_md5_of_their_md5s() {
+        // printf a | md5sum, printf b | md5sum; then the MD5 of both in binary.
+        let parts = [md5(b"a"), md5(b"b")];
+        let whole = hex::encode(md5(&parts.concat()));
+        assert_eq!(multipart_etag(&parts), format!("{whole}-2"));
+    }
+
+    #[test]
+    fn composite_checksums_are_those_of_the_parts_checksums() {
+        let parts =
+            [checksum(Algorithm::Sha256, b"a").value, checksum(Algorithm::Sha256, b"b").value];
+        let whole = composite(Algorithm::Sha256, parts.iter().map(Vec::as_slice)).unwrap();
+        assert_eq!(whole.scope, Scope::Composite);
+        assert_eq!(whole.value, checksum(Algorithm::Sha256, &parts.concat()).value);
+        assert!(whole.text(Some(2)).ends_with("=-2"));
+        assert_eq!(composite(Algorithm::Sha1, parts.iter().map(Vec::as_slice)), None);
+        assert_eq!(full_object(Algorithm::Sha256, [(&parts[0][..], 1)]), None);
+        assert_eq!(full_object(Algorithm::Crc32, [(&parts[0][..], 1)]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_combine_to_the_whole(parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..50), 0..6)) {
+            for algorithm in [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme] {
+                let sums: Vec<_> = parts.iter().map(|part| (checksum(algorithm, part).value, part.len() as u64)).collect();
+                let whole = full_object(algorithm, sums.iter().map(|(value, len)| (value.as_slice(), *len)));
+                prop_assert_eq!(whole.unwrap(), checksum(algorithm, &parts.concat()));
+            }
+        }
+
+        #[test]
+        fn pieces_hash_like_the_whole(bytes in proptest::collection::vec(any::<u8>(), 0..100), at in any::<prop::sample::Index>()) {
+            let at = at.index(bytes.len() + 1);
+            for algorithm in Algorithm::ALL {
+                let mut hasher = Hasher::new(algorithm);
+                hasher.update(&bytes[..at]);
+                hasher.update(&bytes[at..]);
+                prop_assert_eq!(hasher.finish(), checksum(algorithm, &bytes));
+            }
+        }
+    }
 }

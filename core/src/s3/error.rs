@@ -333,3 +333,51 @@ impl From<ClientGone> for S3Error {
         Self::new(Code::RequestTimeout, "The client closed the connection.")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_can_come_back_is_told_when() {
+        let full = S3Error::from(PeerError::Full);
+        assert_eq!((full.code.status(), full.code.name()), (503, "ServiceUnavailable"));
+        assert_eq!(full.headers, [("retry-after".to_owned(), "1".to_owned())]);
+        assert!(full.message.contains("Delete objects"), "it says what to do: {}", full.message);
+        assert_eq!(S3Error::from(PeerError::Corrupt).headers, []);
+        assert_eq!(S3Error::from(PeerError::Store(StoreError::Closed)).code.status(), 503);
+    }
+
+    #[test]
+    fn reasons_of_the_machine_stay_on_the_machine() {
+        let disk = S3Error::from(PeerError::Disk("/srv/secret: I/O error".to_owned()));
+        assert_eq!(disk.code, Code::InternalError);
+        assert!(!disk.message.contains("/srv"));
+    }
+
+    #[test]
+    fn broken_bodies_are_the_clients_doing() {
+        for error in [
+            BodyError::Incomplete,
+            BodyError::TimedOut,
+            BodyError::TooLarge,
+            BodyError::Malformed("so"),
+            BodyError::BadSignature,
+            BodyError::Sha256Mismatch,
+            BodyError::BadDigest,
+            BodyError::BadChecksum,
+            BodyError::LengthMismatch,
+        ] {
+            assert!((400..500).contains(&S3Error::from(error.clone()).code.status()), "{error:?}");
+        }
+        let message = S3Error::from(BodyError::Malformed("a chunk is not signed")).message;
+        assert!(message.contains("a chunk is not signed"));
+    }
+
+    #[test]
+    fn no_two_codes_share_a_name() {
+        let names: std::collections::BTreeSet<_> =
+            Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+    }
+}

@@ -145,3 +145,135 @@ pub(crate) fn element_lossy(out: &mut String, name: &str, value: &str) {
 fn is_character(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Delete {
+        #[serde(rename = "Object", default)]
+        objects: Vec<Object>,
+        #[serde(rename = "Quiet", default)]
+        quiet: bool,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Object {
+        #[serde(rename = "Key")]
+        key: String,
+    }
+
+    fn delete(keys: &[&str]) -> Delete {
+        let objects = keys.iter().map(|key| Object { key: (*key).to_owned() }).collect();
+        Delete { objects, quiet: true }
+    }
+
+    #[test]
+    fn a_document_has_its_declaration_and_namespace() {
+        let text = to_xml("Delete", &delete(&["a<&>\r\nb"])).unwrap();
+        assert_eq!(
+            std::str::from_utf8(&text).unwrap(),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+             <Object><Key>a&lt;&amp;&gt;&#13;\nb</Key></Object><Quiet>true</Quiet></Delete>"
+        );
+        #[derive(Serialize)]
+        struct Empty {}
+        let text = to_xml("Empty", &Empty {}).unwrap();
+        assert!(
+            text.ends_with(b"<Empty xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"/>"),
+            "{text:?}"
+        );
+    }
+
+    #[test]
+    fn characters_beyond_xml_are_refused_not_mangled() {
+        let error = to_xml("Delete", &delete(&["a\u{1}b"])).unwrap_err();
+        assert!(error.message.contains("U+0001") && error.message.contains("encoding-type=url"));
+        assert!(to_xml("Delete", &delete(&["a\u{FFFF}"])).is_err());
+        assert!(is_representable("tab\tand é and \u{10FFFF}") && !is_representable("\u{0}"));
+    }
+
+    #[test]
+    fn an_error_is_readable_whatever_was_asked_for() {
+        let error =
+            S3Error::new(Code::NoSuchKey, "The <key> does not exist.").detail("Key", "a\u{0}&b");
+        assert_eq!(
+            std::str::from_utf8(&error.to_xml("/b/a", "1", "2")).unwrap(),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code><Message>The &lt;key&gt; does not \
+             exist.</Message><Key>a\u{FFFD}&amp;b</Key><Resource>/b/a</Resource><RequestId>1</RequestId>\
+             <HostId>2</HostId></Error>"
+        );
+    }
+
+    #[test]
+    fn documents_of_clients_are_read() {
+        let keys = |text: &str| {
+            parse::<Delete>(text.as_bytes(), "Delete").map(|delete| {
+                delete.objects.into_iter().map(|object| object.key).collect::<Vec<_>>()
+            })
+        };
+        for text in [
+            "<Delete><Object><Key>a</Key></Object><Quiet>true</Quiet><Object><Key>b</Key></Object></Delete>",
+            "\u{FEFF}<?xml version=\"1.0\"?>\n<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\n  <Object>\n<Key>a</Key>\
+             <VersionId>null</VersionId></Object><!-- c --><Object><Key>b</Key></Object></Delete>\n",
+            "<s3:Delete xmlns:s3=\"http://s3.amazonaws.com/doc/2006-03-01/\"><s3:Object><s3:Key>a</s3:Key></s3:Object>\
+             <s3:Object><s3:Key>&#x62;</s3:Key></s3:Object></s3:Delete>",
+        ] {
+            assert_eq!(keys(text).unwrap(), ["a", "b"], "{text}");
+        }
+        assert_eq!(
+            keys("<Delete><Object><Key>&amp;&lt;<![CDATA[<]]>&#13;é</Key></Object></Delete>")
+                .unwrap(),
+            ["&<<\ré"]
+        );
+    }
+
+    #[test]
+    fn a_key_keeps_the_blanks_around_it() {
+        let text = "<Delete><Object><Key> a </Key></Object><Object><Key>\n</Key></Object></Delete>";
+        let delete: Delete = parse(text.as_bytes(), "Delete").unwrap();
+        assert_eq!((delete.objects[0].key.as_str(), delete.objects[1].key.as_str()), (" a ", "\n"));
+    }
+
+    #[test]
+    fn what_is_no_such_document_is_malformed() {
+        let deep = format!("<Delete>{}{}</Delete>", "<a>".repeat(100_000), "</a>".repeat(100_000));
+        for text in [
+            "",
+            "Delete",
+            "<Delete>",
+            "<Delete></Create>",
+            "<Create/>",
+            "<Delete/><Delete/>",
+            "<Delete/>x",
+            "<Delete><Object></Delete>",
+            "<Delete><Object/></Delete>",
+            "<!DOCTYPE x [<!ENTITY a \"b\">]><Delete><Object><Key>&a;</Key></Object></Delete>",
+            "<Delete><Object><Key>&unknown;</Key></Object></Delete>",
+            &deep,
+        ] {
+            let error = parse::<Delete>(text.as_bytes(), "Delete").unwrap_err();
+            assert_eq!(error.code, Code::MalformedXML, "{}", &text[..text.len().min(80)]);
+        }
+        assert!(parse::<Delete>(b"<Delete>\xFF</Delete>", "Delete").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(key in "[\\PC\\t\\n\\r]{1,20}") {
+            prop_assume!(is_representable(&key));
+            let document = to_xml("Delete", &delete(&[&key])).unwrap();
+            prop_assert_eq!(parse::<Delete>(&document, "Delete").unwrap(), delete(&[&key]));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(text in "[<>/a-cDelete&;#x0-9 =\"\\]\\[!?-]{0,60}") {
+            let _ = parse::<Delete>(text.as_bytes(), "Delete");
+            let _ = parse::<Delete>(format!("<Delete>{text}</Delete>").as_bytes(), "Delete");
+        }
+    }
+}

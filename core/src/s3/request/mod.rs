@@ -4,6 +4,8 @@
 mod query;
 mod refuse;
 mod route;
+#[cfg(test)]
+mod tests;
 
 pub use query::Query;
 pub use route::Operation;
