@@ -62,6 +62,7 @@ pub mod effect;
 pub mod flow;
 pub mod http;
 pub mod id;
+pub mod job;
 pub mod quorum;
 pub mod s3;
 pub mod seed;

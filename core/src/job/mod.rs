@@ -1,0 +1,185 @@
+//! Background work: what hooks have queued, and what has to be looked after from time to time.
+//!
+//! Each job is a flow of its own, driven like a request. A job may be broken off at any moment, by a crash or a stop, and is
+//! simply run again: every step is idempotent, and leaves rows that lead to what is still to be done. What a job holds in
+//! memory is bounded by a page, whatever the store holds. Jobs yield to requests: after each page they rest for at least as
+//! long as it has taken, so that work which finds the disk busy slows down by itself.
+//!
+//! When which job runs is decided by [`crate::node`].
+
+mod data;
+mod intents;
+mod orphans;
+mod queue;
+mod scrub;
+#[cfg(test)]
+mod tests;
+mod upload;
+mod uploads;
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use crate::{
+    effect::PeerError,
+    id::Position,
+    quorum,
+    seed::Seed,
+    store::{Answer, Batch, Op, Outcome, Read, StoreError, Table},
+    task::{Cx, Reason, Task},
+    time::Instant,
+    view::View,
+};
+
+/// The kinds of background work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Job {
+    /// What is due in [`Table::Queue`].
+    Queue,
+    /// Data whose writer is gone.
+    Intents,
+    /// Open uploads of deleted buckets.
+    Uploads,
+    /// Block files that no row counts.
+    Orphans,
+    /// Reads blocks back before a disk forgets them.
+    Scrub,
+}
+
+impl Job {
+    /// Its name in logs and traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Intents => "intents",
+            Self::Uploads => "uploads",
+            Self::Orphans => "orphans",
+            Self::Scrub => "scrub",
+        }
+    }
+
+    /// The job as a task, and where it leaves its verdict. A task that ends without one has panicked.
+    pub fn task(self, view: Arc<View>, seed: Seed) -> (Task, Slot) {
+        let slot = Slot::default();
+        let result = Arc::clone(&slot);
+        let task = Task::new(self.name(), seed, |cx| async move {
+            let verdict = match self {
+                Self::Queue => queue::run(cx, &view).await,
+                Self::Intents => intents::run(cx, &view).await,
+                Self::Uploads => uploads::run(cx, &view).await,
+                Self::Orphans => orphans::run(cx, &view).await,
+                Self::Scrub => scrub::run(cx, &view).await,
+            };
+            let verdict = verdict.unwrap_or_else(|error| {
+                log::error!("{}: {error}; to be tried again", self.name());
+                Verdict::Failed
+            });
+            slot.set(verdict).expect("a job ends once");
+        });
+        (task, result)
+    }
+}
+
+/// What became of a job's run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All that there was to do is done.
+    Done,
+    /// Something is left; it is to be tried again, not at once.
+    Failed,
+}
+
+/// Where a job leaves its [`Verdict`]; set once its task is done.
+pub type Slot = Arc<OnceLock<Verdict>>;
+
+/// Rows that a job reads and changes at a time: a commit of these keeps the writer for some ten milliseconds, and no request
+/// waits longer for its turn.
+const PAGE: usize = 256;
+
+/// The longest rest between two pages.
+const REST_MAX: Duration = Duration::from_secs(10);
+
+/// Rests `times` as long as what was begun at `began` has taken.
+async fn rest(cx: Cx, began: Instant, times: u32) {
+    let taken = cx.now().mono.since(began);
+    let rest = taken.saturating_mul(times).min(REST_MAX);
+    cx.sleep(rest, Reason("yielding to requests")).await;
+}
+
+/// A page of a range of rows.
+struct Page {
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Where the next page begins, if there may be one.
+    next: Option<Vec<u8>>,
+}
+
+impl Page {
+    fn new(rows: Vec<(Vec<u8>, Vec<u8>)>, limit: usize) -> Self {
+        let last = rows.last().filter(|_| rows.len() >= limit);
+        // The least key greater than the last.
+        let next = last.map(|(key, _)| [key, &[0][..]].concat());
+        Self { rows, next }
+    }
+}
+
+fn rows_of(answer: Answer) -> Vec<(Vec<u8>, Vec<u8>)> {
+    match answer {
+        Answer::Rows(rows) => rows,
+        other @ (Answer::Values(_) | Answer::Object(_) | Answer::Listing(_)) => {
+            panic!("the store answered a Scan with {other:?}")
+        }
+    }
+}
+
+/// A page of this node's own rows.
+async fn scan_local(
+    cx: Cx,
+    view: &View,
+    table: Table,
+    from: Vec<u8>,
+    until: Option<Vec<u8>>,
+) -> Result<Page, PeerError> {
+    let read = Read::Scan { table, from, until, limit: PAGE };
+    Ok(Page::new(rows_of(quorum::read_local(cx, view, read).await?), PAGE))
+}
+
+/// A page of rows at a position, of any of its replicas.
+async fn scan(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    table: Table,
+    (from, until): (Vec<u8>, Option<Vec<u8>>),
+    limit: usize,
+) -> Result<Page, PeerError> {
+    let read = Read::Scan { table, from, until, limit };
+    Ok(Page::new(rows_of(quorum::read(cx, view, position, read).await?), limit))
+}
+
+/// Changes this node's own rows, unconditionally.
+async fn commit_local(cx: Cx, view: &View, ops: Vec<Op>) -> Result<(), PeerError> {
+    match cx.commit(view.node, Batch::new(cx.now().wall, ops)).await? {
+        Outcome::Applied(_) => Ok(()),
+        Outcome::Refused { guard } => panic!("guard {guard} of a batch without guards"),
+    }
+}
+
+/// Changes rows at a position, unconditionally.
+async fn commit(cx: Cx, view: &View, position: Position, ops: Vec<Op>) -> Result<(), PeerError> {
+    let batch = Batch::new(cx.now().wall, ops);
+    match quorum::write(cx, view, position, batch).await? {
+        Outcome::Applied(_) => Ok(()),
+        Outcome::Refused { guard } => panic!("guard {guard} of a batch without guards"),
+    }
+}
+
+fn remove(table: Table, key: Vec<u8>) -> Op {
+    Op::Remove { table, key }
+}
+
+fn damaged(table: Table, key: &[u8]) -> PeerError {
+    let reason = format!("malformed key {}", hex::encode(key));
+    PeerError::Store(StoreError::Damaged { table, reason })
+}

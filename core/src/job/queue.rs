@@ -1,0 +1,179 @@
+//! The queue: works off what is due, oldest first.
+
+use std::time::Duration;
+
+use super::{Verdict, commit_local, damaged, data, remove, rest, scan_local, upload};
+use crate::{
+    effect::PeerError,
+    flow::Window,
+    id::Hash,
+    store::{Batch, Guard, Op, Outcome, StoreError, Table},
+    table::{self, queue::Job},
+    task::Cx,
+    view::View,
+};
+
+/// Jobs under way at a time: enough to share commits, few enough that their pages (256 rows of some 100 bytes each) stay
+/// small.
+const WINDOW: usize = 8;
+
+/// A job that could not reach somebody, or whose disk failed, is tried again after this.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// A job that met a damaged row is tried again after this: somebody may have repaired it.
+const RETRY_DAMAGED: Duration = Duration::from_secs(3600);
+
+/// A row of the queue.
+type Entry = (Vec<u8>, Job);
+
+/// Works off everything that is due. A job that fails is put off, and does not keep the others; if not even that can be
+/// committed, the row stays as it is and the run has failed.
+pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
+    let mut verdict = Verdict::Done;
+    let mut from = Vec::new();
+    loop {
+        let began = cx.now();
+        let until = began.wall.0.saturating_add(1).to_be_bytes().to_vec();
+        let page = scan_local(cx, view, Table::Queue, from, Some(until)).await?;
+        let (mut reaps, mut others) = (Vec::new(), Vec::new());
+        for (row_key, value) in page.rows {
+            match table::decode::<Job>(Table::Queue, &value) {
+                Ok(Job::Reap { block }) => reaps.push((row_key, block)),
+                Ok(job) => others.push((row_key, job)),
+                Err(error) => {
+                    // It cannot be put off, only left where it is.
+                    log::error!("queued job {}: {error}", hex::encode(&row_key));
+                    verdict = Verdict::Failed;
+                }
+            }
+        }
+        reap(cx, view, reaps).await?;
+        side_by_side(cx, view, others).await?;
+        let Some(next) = page.next else { return Ok(verdict) };
+        from = next;
+        rest(cx, began.mono, 1).await;
+    }
+}
+
+/// Forgets blocks, all in one transaction. One that fails is found by trying each alone.
+async fn reap(cx: Cx, view: &View, entries: Vec<(Vec<u8>, Hash)>) -> Result<(), PeerError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let ops = |(row_key, block): &(Vec<u8>, Hash)| {
+        [Op::Reap { block: *block }, remove(Table::Queue, row_key.clone())]
+    };
+    match commit_local(cx, view, entries.iter().flat_map(ops).collect()).await {
+        Err(PeerError::Store(StoreError::Damaged { .. })) => {}
+        done => return done,
+    }
+    for entry in entries {
+        if let Err(error) = commit_local(cx, view, ops(&entry).to_vec()).await {
+            let (row_key, block) = entry;
+            put_off(cx, view, row_key, Job::Reap { block }, error).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn side_by_side(cx: Cx, view: &View, entries: Vec<Entry>) -> Result<(), PeerError> {
+    let mut window = Window::new(WINDOW);
+    for (row_key, job) in entries {
+        let alone = matches!(job, Job::DropUpload { .. } | Job::TidyUpload { .. });
+        // Two jobs about one upload must not meet.
+        while window.is_full() || (alone && !window.is_empty()) {
+            window.next().await.expect("not empty")?;
+        }
+        window.push(Box::pin(one(cx, view, row_key, job)));
+        if alone {
+            window.next().await.expect("just pushed")?;
+        }
+    }
+    while let Some(done) = window.next().await {
+        done?;
+    }
+    Ok(())
+}
+
+/// Does a job and strikes it off, or puts it off. An error is one of the database.
+async fn one(cx: Cx, view: &View, row_key: Vec<u8>, job: Job) -> Result<(), PeerError> {
+    let done = match &job {
+        Job::DropData { position, data } => data::drop_data(cx, view, *position, *data).await,
+        Job::DropUpload { position, upload } => {
+            upload::drop_upload(cx, view, *position, *upload).await
+        }
+        Job::TidyUpload { position, upload } => {
+            upload::tidy_upload(cx, view, *position, *upload).await
+        }
+        Job::Collect { table, key, value } => {
+            let tombstone = Tombstone { table: *table, key, value };
+            match collect(cx, view, tombstone, &row_key).await {
+                Ok(Collected::AndStruckOff) => return Ok(()),
+                Ok(Collected::NotAny) => Ok(()),
+                Err(error) => Err(error),
+            }
+        }
+        Job::Reap { .. } => panic!("blocks are reaped by the page"),
+    };
+    match done {
+        Ok(()) => commit_local(cx, view, vec![remove(Table::Queue, row_key)]).await,
+        Err(error) => put_off(cx, view, row_key, job, error).await,
+    }
+}
+
+struct Tombstone<'a> {
+    table: u8,
+    key: &'a [u8],
+    value: &'a [u8],
+}
+
+enum Collected {
+    /// The tombstone is forgotten, and the queue's row with it.
+    AndStruckOff,
+    /// The row has changed: there is nothing to forget.
+    NotAny,
+}
+
+/// Forgets a tombstone of this node (each replica forgets its own) and strikes the job off, in one transaction.
+async fn collect(
+    cx: Cx,
+    view: &View,
+    tombstone: Tombstone<'_>,
+    queue_key: &[u8],
+) -> Result<Collected, PeerError> {
+    let Some(table) = Table::ALL.get(usize::from(tombstone.table)).copied() else {
+        return Err(damaged(Table::Queue, queue_key));
+    };
+    let key = tombstone.key.to_vec();
+    let ops = vec![remove(table, key.clone()), remove(Table::Queue, queue_key.to_vec())];
+    let unchanged = Guard::Unchanged { table, key, value: tombstone.value.to_vec() };
+    let batch = Batch::new(cx.now().wall, ops).guarded(unchanged);
+    match cx.commit(view.node, batch).await? {
+        Outcome::Applied(_) => Ok(Collected::AndStruckOff),
+        Outcome::Refused { .. } => Ok(Collected::NotAny),
+    }
+}
+
+/// Gives a failed job a later due time. If the database itself fails, that is the run's failure.
+async fn put_off(
+    cx: Cx,
+    view: &View,
+    row_key: Vec<u8>,
+    job: Job,
+    error: PeerError,
+) -> Result<(), PeerError> {
+    let wait = match &error {
+        PeerError::Store(StoreError::Engine(_) | StoreError::Closed) => return Err(error),
+        PeerError::Store(StoreError::Damaged { .. }) => RETRY_DAMAGED,
+        PeerError::Unreachable
+        | PeerError::TimedOut
+        | PeerError::Missing
+        | PeerError::Corrupt
+        | PeerError::Full
+        | PeerError::Disk(_) => RETRY,
+    };
+    log::error!("{job:?}: {error}; to be tried again in {} s", wait.as_secs());
+    let due = cx.now().wall.after(wait);
+    let ops = vec![remove(Table::Queue, row_key), Op::Enqueue { due, job }];
+    commit_local(cx, view, ops).await
+}

@@ -1,0 +1,201 @@
+//! Reads every block back and checks it, over and over: a disk may forget what nobody looks at.
+//!
+//! A pass takes [`PASS`], however much is stored: hashes are spread evenly, so by a third of that time the scrub should be a
+//! third through all possible hashes. Each run of the job goes on to where it should be by now; how far it has come is kept in a
+//! row, and a restart goes on from there.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Verdict, commit_local, damaged, rest, rows_of};
+use crate::{
+    block::chore::{Chore, ChoreReport, Soundness},
+    effect::PeerError,
+    id::Hash,
+    quorum,
+    store::{Op, Read, Table},
+    table::{self, block::BlockCountRow, key},
+    task::Cx,
+    time::Timestamp,
+    view::View,
+};
+
+/// How long it takes to look at everything once.
+pub(super) const PASS: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The row in [`Table::Meta`] that says how far the scrub has come.
+pub(super) const KEY: &[u8] = b"scrub";
+
+/// Blocks checked between two commits of the position; as many are checked again after a crash.
+const PAGE: usize = 32;
+
+/// How long the scrub rests after each block, in times of what that block took: it never has more than a third of the disk.
+const REST: u32 = 2;
+
+/// How far the scrub has come: the value of the row at [`KEY`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ScrubRow {
+    /// When the pass began.
+    #[serde(rename = "s")]
+    pub started: Timestamp,
+    /// The last block that was checked.
+    #[serde(rename = "a")]
+    pub after: Option<Hash>,
+    /// Whether the pass is through; the next one begins when its time is up.
+    #[serde(rename = "e")]
+    pub ended: bool,
+    /// Blocks checked in this pass.
+    #[serde(rename = "c")]
+    pub checked: u64,
+    /// Those of them that were damaged or missing.
+    #[serde(rename = "b")]
+    pub bad: u64,
+}
+
+impl ScrubRow {
+    fn new(started: Timestamp) -> Self {
+        Self { started, after: None, ended: false, checked: 0, bad: 0 }
+    }
+
+    /// Where the pass should be by now: the first hash not yet to be checked, or `None` for all of them.
+    fn target(&self, now: Timestamp) -> Option<Hash> {
+        let elapsed = u128::from(now.0.saturating_sub(self.started.0));
+        let share = (elapsed << 64) / PASS.as_millis();
+        let share = u64::try_from(share).ok()?;
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&share.to_be_bytes());
+        Some(Hash(hash))
+    }
+
+    /// How much of the pass is done, in tenths.
+    fn tenths(&self) -> u8 {
+        if self.ended { 10 } else { self.after.map_or(0, |hash| hash.0[0] / 26) }
+    }
+
+    /// Whether the pass, ended or not, belongs to the past. Also if the clock went back behind its beginning.
+    fn is_over(&self, now: Timestamp) -> bool {
+        now < self.started || (self.ended && now >= self.started.after(PASS))
+    }
+}
+
+/// Checks what is to be checked by now.
+pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
+    let mut row = match load(cx, view).await? {
+        Some(row) if !row.is_over(cx.now().wall) => row,
+        Some(_) | None => {
+            log::info!("scrub: a new pass begins");
+            let row = ScrubRow::new(cx.now().wall);
+            save(cx, view, &row).await?;
+            row
+        }
+    };
+    while !row.ended {
+        let before = row;
+        let target = row.target(cx.now().wall);
+        let page = next(cx, view, &row, target).await?;
+        for block in &page {
+            let began = cx.now().mono;
+            row.checked += 1;
+            row.bad += u64::from(!check(cx, view, *block).await?);
+            row.after = Some(*block);
+            rest(cx, began, REST).await;
+        }
+        let caught_up = page.len() < PAGE;
+        row.ended = caught_up && target.is_none();
+        if row != before {
+            save(cx, view, &row).await?;
+            tell(&before, &row, cx.now().wall);
+        }
+        if caught_up {
+            break;
+        }
+    }
+    Ok(Verdict::Done)
+}
+
+async fn load(cx: Cx, view: &View) -> Result<Option<ScrubRow>, PeerError> {
+    let mut values = quorum::get_local(cx, view, vec![(Table::Meta, KEY.to_vec())]).await?;
+    let Some(value) = values.pop().flatten() else { return Ok(None) };
+    match table::decode(Table::Meta, &value) {
+        Ok(row) => Ok(Some(row)),
+        Err(error) => {
+            // Nothing but a position: better from the start than not at all.
+            log::warn!("scrub: {error}; starting over");
+            Ok(None)
+        }
+    }
+}
+
+async fn save(cx: Cx, view: &View, row: &ScrubRow) -> Result<(), PeerError> {
+    let (key, value) = (KEY.to_vec(), table::encode(row));
+    commit_local(cx, view, vec![Op::Merge { table: Table::Meta, key, value, inline: None }]).await
+}
+
+/// The next blocks in order that are referred to, up to the target.
+async fn next(
+    cx: Cx,
+    view: &View,
+    row: &ScrubRow,
+    target: Option<Hash>,
+) -> Result<Vec<Hash>, PeerError> {
+    let from = row.after.map_or_else(Vec::new, |after| [&after.0[..], &[0]].concat());
+    let until = target.map(|target| target.0.to_vec());
+    let read = Read::Scan { table: Table::BlockCount, from, until, limit: PAGE };
+    let rows = rows_of(quorum::read_local(cx, view, read).await?).into_iter();
+    rows.map(|(row_key, _)| {
+        Hash::from_slice(&row_key).ok_or_else(|| damaged(Table::BlockCount, &row_key))
+    })
+    .collect()
+}
+
+/// Whether the block is sound, or nobody needs it any more.
+async fn check(cx: Cx, view: &View, block: Hash) -> Result<bool, PeerError> {
+    let soundness = match cx.chore(Chore::Verify(block)).await {
+        Ok(ChoreReport::Checked(soundness)) => soundness,
+        Ok(other @ (ChoreReport::Files(_) | ChoreReport::Removed(_) | ChoreReport::Moved(_))) => {
+            panic!("the block store answered Verify with {other:?}")
+        }
+        // The disk does not give it back: for the reader, that is damage, and the other blocks are still to be looked at.
+        Err(PeerError::Disk(reason)) => {
+            log::error!("scrub: block {block}: {reason}");
+            return Ok(false);
+        }
+        Err(error) => return Err(error),
+    };
+    let what = match soundness {
+        Soundness::Sound => return Ok(true),
+        Soundness::Damaged => "damaged",
+        Soundness::Missing => "missing",
+    };
+    if !is_needed(cx, view, block).await? {
+        // Dropped, and perhaps reaped, since the page was read.
+        return Ok(true);
+    }
+    log::error!("scrub: block {block} is {what}, and objects need it");
+    Ok(false)
+}
+
+async fn is_needed(cx: Cx, view: &View, block: Hash) -> Result<bool, PeerError> {
+    let keys = vec![(Table::BlockCount, key::block_count(block))];
+    let Some(value) = quorum::get_local(cx, view, keys).await?.pop().flatten() else {
+        return Ok(false);
+    };
+    let row: BlockCountRow = table::decode(Table::BlockCount, &value).map_err(PeerError::Store)?;
+    Ok(row.refs > 0)
+}
+
+/// Says how the pass goes, every tenth of the way.
+fn tell(before: &ScrubRow, row: &ScrubRow, now: Timestamp) {
+    let ScrubRow { checked, bad, .. } = row;
+    if row.ended {
+        log::info!("scrub: pass done: {checked} blocks checked, {bad} damaged or missing");
+    } else if row.tenths() > before.tenths() {
+        let end = row.started.after(PASS);
+        let days = Duration::from_millis(end.0.saturating_sub(now.0)).as_secs() / 86400;
+        log::info!(
+            "scrub: {} % of the pass: {checked} blocks checked, {bad} damaged or missing; {days} days to go",
+            u32::from(row.tenths()) * 10
+        );
+    }
+}
