@@ -63,6 +63,7 @@ pub mod flow;
 pub mod http;
 pub mod id;
 pub mod job;
+pub mod node;
 pub mod quorum;
 pub mod s3;
 pub mod seed;

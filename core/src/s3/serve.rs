@@ -7,6 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{
     access, auth, bucket,
     call::{Body, Call, Response},
+    egress::Egress,
     error::{Code, S3Error},
     list, object,
     request::{self, Operation},
@@ -18,27 +19,55 @@ pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead) {
     let id = hex::encode_upper(cx.random::<8>());
     let method = head.method.clone();
     let resource = String::from_utf8_lossy(head.path_and_query().0).into_owned();
-    let host = STANDARD.encode(view.node.0);
-    let Response { head, body } = match Box::pin(answer(cx, view.clone(), head)).await {
+    let response = match Box::pin(answer(cx, view.clone(), head)).await {
         Ok(response) => response,
         Err(error) => {
             log_error(&error, &method, &resource, &id);
-            error_response(&error, method == "HEAD", &resource, &id, &host)
+            error_response(&error, method == "HEAD", &resource, &id, &host_id(&view))
         }
     };
-    let head =
-        head.header("x-amz-request-id", &id).header("x-amz-id-2", &host).header("server", "Mews");
+    if let Some(egress) = respond(cx, &view, &id, response) {
+        // Too late for a status: the response ends before its length, and the shell breaks the connection off.
+        if let Err(error) = Box::pin(egress.run(cx, &view)).await {
+            log_error(&error, &method, &resource, &id);
+        }
+    }
+}
+
+/// Answers a request with an error, before anything of it is looked at.
+pub fn refuse(cx: Cx, view: &View, head: &RequestHead, error: &S3Error) {
+    let id = hex::encode_upper(cx.random::<8>());
+    let resource = String::from_utf8_lossy(head.path_and_query().0).into_owned();
+    log_error(error, &head.method, &resource, &id);
+    let response = error_response(error, head.method == "HEAD", &resource, &id, &host_id(view));
+    let streamed = respond(cx, view, &id, response);
+    assert!(streamed.is_none(), "error documents are not streamed");
+}
+
+fn host_id(view: &View) -> String {
+    STANDARD.encode(view.node.0)
+}
+
+/// Sends the head, and the body unless that is to be streamed.
+fn respond(
+    cx: Cx,
+    view: &View,
+    id: &str,
+    Response { head, body }: Response,
+) -> Option<Box<Egress>> {
+    let head = head
+        .header("x-amz-request-id", id)
+        .header("x-amz-id-2", host_id(view))
+        .header("server", "Mews");
     match body {
         Body::Empty => cx.respond(head, ResponseBody::Empty),
         Body::Full(bytes) => cx.respond(head, ResponseBody::Full(bytes)),
         Body::Stream(egress) => {
             cx.respond(head, ResponseBody::Stream);
-            // Too late for a status: the response ends before its length, and the shell breaks the connection off.
-            if let Err(error) = Box::pin(egress.run(cx, &view)).await {
-                log_error(&error, &method, &resource, &id);
-            }
+            return Some(egress);
         }
     }
+    None
 }
 
 fn log_error(error: &S3Error, method: &str, resource: &str, id: &str) {

@@ -1,0 +1,121 @@
+//! When which background job runs.
+//!
+//! Two slots: the queue has its own, because deletes wait for it; the others share one, because each reads the disk from end
+//! to end, and two would only disturb each other. Whoever has waited longest goes first.
+
+use std::time::Duration;
+
+use crate::{
+    job::{Job, Verdict},
+    time::Instant,
+};
+
+/// How a job is scheduled.
+struct Plan {
+    job: Job,
+    /// From the process's start to the first run.
+    first: Duration,
+    /// From the end of a run to the next.
+    every: Duration,
+    /// From a failed run to the next, at first; doubled with each further failure.
+    retry: Duration,
+    /// The longest wait after a failed run.
+    retry_max: Duration,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// In order of precedence where two are due at once.
+const PLANS: [Plan; 5] = [
+    // Deleted data is to be gone soon after; an empty look costs microseconds.
+    Plan {
+        job: Job::Queue,
+        first: Duration::ZERO,
+        every: SECOND,
+        retry: SECOND,
+        retry_max: MINUTE,
+    },
+    // What the last run of the process left. Later on, this process leaves nothing.
+    Plan { job: Job::Intents, first: Duration::ZERO, every: DAY, retry: MINUTE, retry_max: HOUR },
+    Plan { job: Job::Uploads, first: MINUTE, every: HOUR, retry: MINUTE, retry_max: HOUR },
+    // Not in the first minutes: after a crash the disk has other things to do.
+    Plan {
+        job: Job::Orphans,
+        first: Duration::from_secs(300),
+        every: DAY,
+        retry: MINUTE,
+        retry_max: HOUR,
+    },
+    // Each run goes on to where a pass of 30 days should be.
+    Plan { job: Job::Scrub, first: MINUTE, every: MINUTE, retry: MINUTE, retry_max: HOUR },
+];
+
+struct Line {
+    plan: &'static Plan,
+    /// When it is due; `None` while it runs.
+    due: Option<Instant>,
+    failures: u32,
+}
+
+/// The state of all jobs.
+pub(super) struct Schedule {
+    lines: Vec<Line>,
+}
+
+impl Schedule {
+    pub(super) fn new(now: Instant) -> Self {
+        let line =
+            |plan: &'static Plan| Line { plan, due: Some(now.after(plan.first)), failures: 0 };
+        Self { lines: PLANS.iter().map(line).collect() }
+    }
+
+    /// A job that is due and has its slot free; from now on it runs.
+    pub(super) fn begin(&mut self, now: Instant) -> Option<Job> {
+        let (due, job) = self.next()?;
+        if due > now {
+            return None;
+        }
+        self.line(job).due = None;
+        Some(job)
+    }
+
+    /// A job that has been running no longer is.
+    pub(super) fn end(&mut self, now: Instant, job: Job, verdict: Verdict) {
+        let line = self.line(job);
+        let wait = match verdict {
+            Verdict::Done => {
+                line.failures = 0;
+                line.plan.every
+            }
+            Verdict::Failed => {
+                let doubled = line.plan.retry.saturating_mul(1 << line.failures.min(16));
+                line.failures = line.failures.saturating_add(1);
+                doubled.min(line.plan.retry_max)
+            }
+        };
+        line.due = Some(now.after(wait));
+    }
+
+    /// The job that is due next, of those whose slot is free.
+    pub(super) fn next(&self) -> Option<(Instant, Job)> {
+        let free = |line: &&Line| {
+            self.lines.iter().all(|other| other.due.is_some() || !shares_slot(line, other))
+        };
+        let due =
+            self.lines.iter().filter(free).filter_map(|line| Some((line.due?, line.plan.job)));
+        // Of equals, the first: the order of the plans.
+        due.min_by_key(|(due, _)| *due)
+    }
+
+    fn line(&mut self, job: Job) -> &mut Line {
+        let line = self.lines.iter_mut().find(|line| line.plan.job == job);
+        line.expect("every job has a plan")
+    }
+}
+
+fn shares_slot(a: &Line, b: &Line) -> bool {
+    (a.plan.job == Job::Queue) == (b.plan.job == Job::Queue)
+}
