@@ -70,5 +70,7 @@ pub mod seed;
 pub mod store;
 pub mod table;
 pub mod task;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod view;

@@ -16,4 +16,6 @@ pub mod object;
 pub mod request;
 pub mod serve;
 pub mod sign;
+#[cfg(test)]
+mod tests;
 pub mod xml;
