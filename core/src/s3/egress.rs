@@ -273,7 +273,8 @@ impl Egress {
     }
 }
 
-async fn load(cx: Cx, view: &View, piece: Piece) -> Result<Bytes, PeerError> {
+/// The bytes of a piece.
+pub(crate) async fn load(cx: Cx, view: &View, piece: Piece) -> Result<Bytes, PeerError> {
     let block = quorum::load_block(cx, view, piece.block).await?;
     cut(&block, piece)
 }

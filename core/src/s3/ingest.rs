@@ -108,7 +108,8 @@ pub async fn discard(cx: Cx, view: &View, position: Position, ingested: &Ingeste
     }
 }
 
-async fn drop_data(cx: Cx, view: &View, position: Position, data: VersionId) {
+/// Queues data behind an intent to be dropped, unless the intent has been closed.
+pub(crate) async fn drop_data(cx: Cx, view: &View, position: Position, data: VersionId) {
     let now = cx.now().wall;
     let writing = IntentRow::Writing { boot: view.boot };
     let ops = vec![

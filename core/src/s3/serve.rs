@@ -7,9 +7,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{
     access, auth, bucket,
     call::{Body, Call, Response},
+    copy,
     egress::Egress,
     error::{Code, S3Error},
-    list, object,
+    list, multipart, object,
     request::{self, Operation},
 };
 use crate::{effect::ResponseBody, http::RequestHead, quorum, store::Table, task::Cx, view::View};
@@ -138,14 +139,22 @@ async fn dispatch(cx: Cx, call: &Call) -> Result<Response, S3Error> {
         }
         Operation::DeleteObject => Box::pin(object::delete::delete_object(cx, call)).await,
         Operation::DeleteObjects => Box::pin(object::delete_many::delete_objects(cx, call)).await,
-        Operation::CopyObject
-        | Operation::CreateMultipartUpload
-        | Operation::UploadPart
-        | Operation::UploadPartCopy
-        | Operation::CompleteMultipartUpload
-        | Operation::AbortMultipartUpload
-        | Operation::ListParts
-        | Operation::ListMultipartUploads
-        | Operation::Unsupported { .. } => Err(S3Error::not_implemented(call.request.op.name())),
+        Operation::CopyObject => Box::pin(copy::object::copy_object(cx, call)).await,
+        Operation::CreateMultipartUpload => {
+            Box::pin(multipart::create::create_multipart_upload(cx, call)).await
+        }
+        Operation::UploadPart => Box::pin(multipart::upload_part::upload_part(cx, call)).await,
+        Operation::UploadPartCopy => Box::pin(copy::part::upload_part_copy(cx, call)).await,
+        Operation::CompleteMultipartUpload => {
+            Box::pin(multipart::complete::complete_multipart_upload(cx, call)).await
+        }
+        Operation::AbortMultipartUpload => {
+            Box::pin(multipart::abort::abort_multipart_upload(cx, call)).await
+        }
+        Operation::ListParts => Box::pin(multipart::list_parts::list_parts(cx, call)).await,
+        Operation::ListMultipartUploads => {
+            Box::pin(multipart::list_uploads::list_multipart_uploads(cx, call)).await
+        }
+        Operation::Unsupported { .. } => Err(S3Error::not_implemented(call.request.op.name())),
     }
 }

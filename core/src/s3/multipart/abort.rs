@@ -1,0 +1,24 @@
+//! AbortMultipartUpload: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html>
+
+use super::{Named, no_such_upload};
+use crate::{
+    quorum,
+    s3::{
+        call::{Call, Response},
+        error::S3Error,
+    },
+    store::{Batch, Outcome},
+    table::upload::UploadRow,
+    task::Cx,
+};
+
+/// Closes the upload; the hook of its row queues the parts to be dropped. A part that is on its way finds the upload closed.
+pub(crate) async fn abort_multipart_upload(cx: Cx, call: &Call) -> Result<Response, S3Error> {
+    let named = Named::by(call)?;
+    let closed = named.merge(&UploadRow::Closed { etag: None });
+    let batch = Batch::new(cx.now().wall, vec![closed]).guarded(named.alive());
+    match quorum::write(cx, &call.view, named.target.position, batch).await? {
+        Outcome::Applied(_) => Ok(Response::empty(204)),
+        Outcome::Refused { .. } => Err(no_such_upload()),
+    }
+}

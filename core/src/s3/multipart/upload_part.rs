@@ -1,0 +1,96 @@
+//! UploadPart: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html>
+
+use super::{Named, no_such_upload, parts};
+use crate::{
+    s3::{
+        call::{Call, Response},
+        checksum::ChecksumKind,
+        error::S3Error,
+        ingest::{self, Ingested},
+        object::put,
+    },
+    store::{Op, Outcome, Table},
+    table::{
+        self, key,
+        upload::{PartRow, UploadRow},
+    },
+    task::Cx,
+};
+
+/// Takes in the body as blocks and makes it the part of that number, in place of an earlier one.
+pub(crate) async fn upload_part(cx: Cx, call: &Call) -> Result<Response, S3Error> {
+    let named = Named::by(call)?;
+    let number = number_of(call)?;
+    // A part may be as long as an object that is sent in one piece.
+    put::check_length(call)?;
+    let kind = open(&named, cx, call).await?;
+    let mut intake = call.intake()?;
+    if let Some(kind) = kind {
+        // Its completion needs the part's checksum, whether or not the client sends one to be checked.
+        intake.wants(kind.algorithm)?;
+    }
+    cx.open(intake);
+    let view = &call.view;
+    let first = cx.pull(view.config.block_size, view.config.inline_max).await?;
+    let ingested = ingest::blocks(cx, view, named.target.position, first).await?;
+    let row = PartRow {
+        data: ingested.data,
+        size: ingested.summary.len,
+        block_max: ingested.block_max,
+        etag: hex::encode(ingested.summary.md5),
+        checksum: ingested.summary.checksum.clone(),
+    };
+    commit(cx, call, &named, number, &row, &ingested).await?;
+    let response = Response::empty(200).header("etag", format!("\"{}\"", row.etag));
+    Ok(match &row.checksum {
+        Some(checksum) => response.header(checksum.algorithm.header(), checksum.text(None)),
+        None => response,
+    })
+}
+
+/// The request's `partNumber`.
+pub(crate) fn number_of(call: &Call) -> Result<u16, S3Error> {
+    parts::number(call.request.query.get("partNumber").unwrap_or_default())
+}
+
+/// Asks, before any byte is taken in, whether the upload is open, and which checksum its parts are to have.
+pub(crate) async fn open(
+    named: &Named,
+    cx: Cx,
+    call: &Call,
+) -> Result<Option<ChecksumKind>, S3Error> {
+    match named.row(cx, call).await? {
+        UploadRow::Open { checksum, .. } => Ok(checksum),
+        UploadRow::Closed { .. } => Err(no_such_upload()),
+    }
+}
+
+/// Makes the data that came in the part of that number, if the upload is still open. Otherwise the data is dropped.
+pub(crate) async fn commit(
+    cx: Cx,
+    call: &Call,
+    named: &Named,
+    number: u16,
+    row: &PartRow,
+    ingested: &Ingested,
+) -> Result<(), S3Error> {
+    let (view, position) = (&call.view, named.target.position);
+    let op = Op::Merge {
+        table: Table::Part,
+        key: key::part(position, named.upload, number),
+        value: table::encode(row),
+        inline: None,
+    };
+    let guards = vec![named.alive()];
+    match ingest::finish(cx, view, position, ingested, guards, vec![op]).await {
+        Ok(Outcome::Applied(_)) => Ok(()),
+        Ok(Outcome::Refused { .. }) => {
+            ingest::discard(cx, view, position, ingested).await;
+            Err(no_such_upload())
+        }
+        Err(error) => {
+            ingest::discard(cx, view, position, ingested).await;
+            Err(error)
+        }
+    }
+}
