@@ -298,9 +298,11 @@ mod deadlines {
         assert!(matches!(guard.next(START), Need::Serve(..)));
         guard.begin_answer();
         guard.wait_to_write(START);
-        let (at, _) = guard.poll_timeout().expect("writing");
-        assert!(!guard.is_write_stalled(START));
-        assert!(guard.is_write_stalled(at));
+        assert!(!guard.is_write_stalled());
+        let (at, reason) = wait(&mut guard);
+        assert_eq!((at, reason), (START.after(Limits::default().write), "response"));
+        assert!(guard.is_write_stalled());
+        assert_eq!(guard.poll_timeout(), None);
     }
 
     #[test]

@@ -68,6 +68,7 @@ pub struct Guard {
     until: Option<Instant>,
     reading: Pace,
     writing: Pace,
+    stalled: bool,
     stopping: bool,
 }
 
@@ -105,6 +106,7 @@ impl Guard {
             until: Some(now.after(limits.idle)),
             reading: Pace::of_body(&limits),
             writing: Pace::of_write(&limits),
+            stalled: false,
             stopping: false,
             limits,
         }
@@ -280,8 +282,8 @@ impl Guard {
 
     /// Whether the client takes its answer too slowly: break the connection off.
     #[must_use]
-    pub fn is_write_stalled(&self, now: Instant) -> bool {
-        self.writing.is_over(now)
+    pub fn is_write_stalled(&self) -> bool {
+        self.stalled
     }
 
     /// The daemon stops: no request after this one.
@@ -309,8 +311,13 @@ impl Guard {
         .min_by_key(|(at, _)| *at)
     }
 
-    /// Time has passed. Spurious calls are harmless. Then [`Guard::next`] or [`Guard::body`], as before.
+    /// Time has passed. Spurious calls are harmless, and a deadline counts once. Then [`Guard::next`], [`Guard::body`] or
+    /// [`Guard::is_write_stalled`], as before.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.writing.is_over(now) {
+            self.stalled = true;
+            self.writing.rest();
+        }
         let late = self.until.take_if(|until| *until <= now).is_some();
         match &mut self.phase {
             Phase::Head(_) if late => {

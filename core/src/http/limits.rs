@@ -45,7 +45,7 @@ impl Default for Limits {
             chunk_line_bytes: 256,
             trailer_bytes: 8 << 10,
             trailer_count: 32,
-            idle: Duration::from_secs(60),
+            idle: Duration::from_secs(30),
             head: Duration::from_secs(15),
             body: Duration::from_secs(30),
             write: Duration::from_secs(60),

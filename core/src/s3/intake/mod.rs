@@ -15,10 +15,13 @@ use bytes::BytesMut;
 use md5::{Digest as _, Md5};
 use ring::digest::{Context, SHA256};
 
-use crate::s3::{
-    checksum::{Algorithm, Checksum},
-    digest::Hasher,
-    error::{Code, S3Error},
+use crate::{
+    http::body::BodyFault,
+    s3::{
+        checksum::{Algorithm, Checksum},
+        digest::Hasher,
+        error::{Code, S3Error},
+    },
 };
 
 use chunked::Chunked;
@@ -99,6 +102,16 @@ pub enum BodyError {
     BadChecksum,
     /// The decoded length is not `x-amz-decoded-content-length`.
     LengthMismatch,
+}
+
+impl From<BodyFault> for BodyError {
+    fn from(fault: BodyFault) -> Self {
+        match fault {
+            BodyFault::Incomplete => Self::Incomplete,
+            BodyFault::TimedOut => Self::TimedOut,
+            BodyFault::Malformed(how) => Self::Malformed(how),
+        }
+    }
 }
 
 impl Intake {

@@ -84,10 +84,14 @@ impl Player<'_> {
             Some(match name.split_once(' ').unwrap_or((name, "")) {
                 ("host", _) => daemon.s3().to_string(),
                 ("bucket", _) => BUCKET.to_owned(),
-                ("put", key) => presigned(daemon, "PUT", key),
-                ("get", key) => presigned(daemon, "GET", key),
-                ("head", key) => presigned(daemon, "HEAD", key),
-                ("delete", key) => presigned(daemon, "DELETE", key),
+                ("put", key) => presigned(daemon, "PUT", key, &[]),
+                ("get", key) => presigned(daemon, "GET", key, &[]),
+                ("head", key) => presigned(daemon, "HEAD", key, &[]),
+                ("delete", key) => presigned(daemon, "DELETE", key, &[]),
+                ("chunked", key_and_length) => {
+                    let (key, length) = key_and_length.split_once(' ')?;
+                    presigned(daemon, "PUT", key, &[("x-amz-decoded-content-length", length)])
+                }
                 _ => return None,
             })
         });
