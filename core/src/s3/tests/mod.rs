@@ -2,9 +2,11 @@
 
 mod access;
 mod buckets;
+mod copy;
 mod delete;
 mod get;
 mod list;
+mod multipart;
 mod put;
 mod size;
 

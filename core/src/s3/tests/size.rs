@@ -1,7 +1,7 @@
 //! What a request costs in memory before it has moved a byte.
 
 use crate::{
-    s3::{bucket, list, object, serve},
+    s3::{bucket, copy, list, multipart, object, serve},
     testing::{Ask, Host},
 };
 
@@ -28,6 +28,17 @@ fn every_future_is_small() {
             ("create_bucket", size_of_val(&bucket::create::create_bucket(cx, &call))),
             ("delete_bucket", size_of_val(&bucket::delete::delete_bucket(cx, &call))),
             ("list_objects", size_of_val(&list::v1::list_objects(cx, &call))),
+            ("copy_object", size_of_val(&copy::object::copy_object(cx, &call))),
+            ("upload_part_copy", size_of_val(&copy::part::upload_part_copy(cx, &call))),
+            ("create", size_of_val(&multipart::create::create_multipart_upload(cx, &call))),
+            ("upload_part", size_of_val(&multipart::upload_part::upload_part(cx, &call))),
+            ("complete", size_of_val(&multipart::complete::complete_multipart_upload(cx, &call))),
+            ("abort", size_of_val(&multipart::abort::abort_multipart_upload(cx, &call))),
+            ("list_parts", size_of_val(&multipart::list_parts::list_parts(cx, &call))),
+            (
+                "list_uploads",
+                size_of_val(&multipart::list_uploads::list_multipart_uploads(cx, &call)),
+            ),
             ("list_objects_v2", size_of_val(&list::v2::list_objects_v2(cx, &call))),
         ];
     });
