@@ -26,7 +26,7 @@ use crate::{
         sign::{self, Signer},
     },
     seed::Seed,
-    store::{Batch, Outcome, Snapshot, Table, apply, map::MapStore, read},
+    store::{Batch, Op, Outcome, Snapshot, Table, apply, map::MapStore, read},
     table::{
         self,
         access::{AccessKeyRow, AliasRow, Lww},
@@ -299,11 +299,15 @@ impl Host {
         self.merge(Table::AccessKey, id.as_bytes(), table::encode(&row));
     }
 
+    /// Makes changes, past all requests.
+    pub fn change(&mut self, ops: Vec<Op>) {
+        let outcome = self.apply(&Batch::new(self.now.wall, ops)).expect("valid changes");
+        assert!(matches!(outcome, Outcome::Applied(_)));
+    }
+
     /// Merges a row, past all requests.
     pub fn merge(&mut self, table: Table, key: &[u8], value: Vec<u8>) {
-        let op = crate::store::Op::Merge { table, key: key.to_vec(), value, inline: None };
-        let outcome = self.apply(&Batch::new(self.now.wall, vec![op])).expect("a valid row");
-        assert!(matches!(outcome, Outcome::Applied(_)));
+        self.change(vec![Op::Merge { table, key: key.to_vec(), value, inline: None }]);
     }
 
     /// How many rows there are in a table.
