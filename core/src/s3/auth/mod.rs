@@ -301,8 +301,9 @@ fn version_2() -> S3Error {
 }
 
 fn version_4a() -> S3Error {
-    S3Error::not_implemented(
-        "Signature Version 4A (AWS4-ECDSA-P256-SHA256), which multi-region access points use. \
-         Please use AWS4-HMAC-SHA256: it",
+    S3Error::new(
+        Code::NotImplemented,
+        "Signature Version 4A (AWS4-ECDSA-P256-SHA256) is not implemented by this store. Please use AWS4-HMAC-SHA256 \
+         (Signature Version 4).",
     )
 }
