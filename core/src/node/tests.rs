@@ -1,1 +1,238 @@
+use std::{fmt::Write as _, time::Duration};
 
+use super::*;
+use crate::{
+    effect::{Completion, Effect, PeerError, ResponseBody},
+    id::NodeId,
+    store::{Answer, Applied, Outcome, StoreError},
+    time::Timestamp,
+    view::{Config, Ring},
+};
+
+fn view() -> Arc<View> {
+    let node = NodeId([1; 32]);
+    Arc::new(View { node, boot: 1, ring: Ring::single(node), config: Config::default() })
+}
+
+fn at(mono: Instant) -> Now {
+    Now { mono, wall: Timestamp(1_000_000_000_000).after(mono.since(Instant(0))) }
+}
+
+/// Drives a job's task over an empty store; `fails` says whether the database does.
+fn drive(mut task: Task, now: Now, fails: bool) {
+    task.start(now);
+    while let Some((id, effect)) = task.poll_effect() {
+        let failure = || PeerError::Store(StoreError::Engine("injected".to_owned()));
+        let completion = match effect {
+            Effect::Read { read, .. } => Completion::Read(if fails {
+                Err(failure())
+            } else {
+                Ok(match read {
+                    crate::store::Read::Get(keys) => Answer::Values(vec![None; keys.len()]),
+                    _ => Answer::Rows(vec![]),
+                })
+            }),
+            Effect::Commit { .. } => {
+                Completion::Committed(Ok(Outcome::Applied(Applied::default())))
+            }
+            Effect::Chore(_) if fails => Completion::Chore(Err(failure())),
+            Effect::Chore(_) => {
+                Completion::Chore(Ok(crate::block::chore::ChoreReport::Files(vec![])))
+            }
+            other => panic!("{other:?} is not a job's"),
+        };
+        task.handle_event(now, id, completion);
+    }
+    assert!(task.is_done(), "an empty store leaves nothing to wait for");
+}
+
+/// A node whose jobs end as soon as they begin, and what it does, line by line.
+struct Trace {
+    node: Node,
+    now: Instant,
+    text: String,
+    fails: bool,
+}
+
+impl Trace {
+    fn new(fails: bool) -> Self {
+        let node = Node::new(view(), Seed::new([1; 32]), at(Instant(0)));
+        Self { node, now: Instant(0), text: String::new(), fails }
+    }
+
+    fn clock(&self) -> String {
+        let seconds = self.now.since(Instant(0)).as_secs();
+        format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    }
+
+    /// Runs for so long; `quiet` jobs are counted, and not written down.
+    fn run(&mut self, time: Duration, quiet: &[&str]) -> BTreeMap<&'static str, u32> {
+        let end = self.now.after(time);
+        let mut counts = BTreeMap::new();
+        while let Some((next, _)) = self.node.poll_timeout().filter(|(next, _)| *next < end) {
+            self.now = self.now.max(next);
+            self.node.handle_timeout(at(self.now));
+            while let Some((id, NodeEffect::Run(task))) = self.node.poll_effect() {
+                let name = task.name();
+                *counts.entry(name).or_default() += 1;
+                if !quiet.contains(&name) {
+                    writeln!(self.text, "{} {name}", self.clock()).unwrap();
+                }
+                drive(task, at(self.now), self.fails);
+                self.node.handle_event(at(self.now), id, NodeEvent::JobDone);
+            }
+        }
+        self.now = end;
+        counts
+    }
+}
+
+#[test]
+fn a_day_of_a_node() {
+    let mut trace = Trace::new(false);
+    let counts = trace.run(Duration::from_secs(25 * 3600), &["queue", "scrub"]);
+    let mut expected = "00:00:00 intents\n00:01:00 uploads\n00:05:00 orphans\n".to_owned();
+    (1..24).for_each(|hour| writeln!(expected, "{hour:02}:01:00 uploads").unwrap());
+    expected.push_str("24:00:00 intents\n24:01:00 uploads\n24:05:00 orphans\n");
+    assert_eq!(trace.text, expected);
+    assert_eq!((counts["queue"], counts["scrub"]), (25 * 3600, 25 * 60 - 1));
+}
+
+#[test]
+fn the_first_minutes_of_a_node() {
+    let mut trace = Trace::new(false);
+    trace.run(Duration::from_secs(2), &[]);
+    trace.text.push_str("...\n");
+    trace.run(Duration::from_secs(57), &["queue"]);
+    trace.run(Duration::from_secs(3), &[]);
+    trace.text.push_str("...\n");
+    trace.run(Duration::from_secs(300), &["queue"]);
+    assert_eq!(
+        trace.text,
+        "\
+00:00:00 queue
+00:00:00 intents
+00:00:01 queue
+...
+00:00:59 queue
+00:01:00 queue
+00:01:00 uploads
+00:01:00 scrub
+00:01:01 queue
+...
+00:02:00 scrub
+00:03:00 scrub
+00:04:00 scrub
+00:05:00 orphans
+00:05:00 scrub
+00:06:00 scrub
+"
+    );
+}
+
+#[test]
+fn a_job_that_fails_comes_again_ever_later_and_never_spins() {
+    let mut trace = Trace::new(true);
+    trace.run(Duration::from_secs(200), &["intents", "uploads", "orphans", "scrub"]);
+    assert_eq!(
+        trace.text,
+        "\
+00:00:00 queue
+00:00:01 queue
+00:00:03 queue
+00:00:07 queue
+00:00:15 queue
+00:00:31 queue
+00:01:03 queue
+00:02:03 queue
+00:03:03 queue
+"
+    );
+    let counts = trace.run(Duration::from_secs(86400), &["queue", "scrub", "orphans", "uploads"]);
+    assert!(counts.values().all(|count| *count <= 1500), "{counts:?}");
+    assert!((20..30).contains(&counts["orphans"]), "once an hour: {counts:?}");
+    trace.fails = false;
+    trace.text.clear();
+    trace.run(Duration::from_secs(3600), &["scrub", "uploads", "orphans", "intents", "queue"]);
+    let counts = trace.run(Duration::from_secs(60), &["queue", "scrub"]);
+    assert_eq!(counts["queue"], 60, "back to its pace after the first success");
+}
+
+#[test]
+fn jobs_that_share_a_slot_wait_for_each_other_and_the_queue_waits_for_none() {
+    let mut node = Node::new(view(), Seed::new([1; 32]), at(Instant(0)));
+    let begin = |node: &mut Node, seconds| {
+        node.handle_timeout(at(Instant(0).after(Duration::from_secs(seconds))));
+        let mut begun = Vec::new();
+        while let Some((id, NodeEffect::Run(task))) = node.poll_effect() {
+            begun.push((id, task.name()));
+        }
+        begun
+    };
+    let first = begin(&mut node, 0);
+    assert_eq!(first.iter().map(|(_, name)| *name).collect::<Vec<_>>(), ["queue", "intents"]);
+    assert_eq!(node.poll_timeout(), None, "both slots are taken");
+    assert!(begin(&mut node, 1000).is_empty());
+    // The queue's task has left no verdict: it has panicked. It comes again all the same.
+    let now = at(Instant(0).after(Duration::from_secs(1000)));
+    node.handle_event(now, first[0].0, NodeEvent::JobDone);
+    assert_eq!(
+        node.poll_timeout(),
+        Some((now.mono.after(Duration::from_secs(1)), Reason("queue")))
+    );
+    node.handle_event(now, first[1].0, NodeEvent::JobDone);
+    assert_eq!(begin(&mut node, 1000)[0].1, "uploads", "waiting since the first minute");
+    // An event of no effect of ours changes nothing.
+    node.handle_event(now, EffectId(99), NodeEvent::JobDone);
+    assert!(begin(&mut node, 1000).is_empty());
+}
+
+fn head() -> RequestHead {
+    RequestHead {
+        method: "GET".to_owned(),
+        target: b"/bucket/key".to_vec(),
+        headers: vec![],
+        body_len: Some(0),
+        peer: "127.0.0.1:1".to_owned(),
+    }
+}
+
+/// The status and body of what a task answers without asking anybody.
+fn answer(task: &mut Task) -> (u16, String) {
+    task.start(at(Instant(0)));
+    match task.poll_effect() {
+        Some((_, Effect::Respond { head, body: ResponseBody::Full(body) })) => {
+            (head.status, String::from_utf8_lossy(&body).into_owned())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_request_too_many_is_told_to_slow_down() {
+    let mut node = Node::new(view(), Seed::new([1; 32]), at(Instant(0)));
+    let tasks: Vec<Task> = (0..REQUESTS_MAX).map(|_| node.admit(at(Instant(0)), head())).collect();
+    assert!(tasks.iter().all(|task| task.name() == "request"));
+    let mut refused = node.admit(at(Instant(0)), head());
+    let (status, body) = answer(&mut refused);
+    assert_eq!(status, 503);
+    assert!(body.contains("<Code>SlowDown</Code>") && body.contains("/bucket/key"), "{body}");
+    assert!(refused.is_done());
+    node.released();
+    assert_eq!(node.admit(at(Instant(0)), head()).name(), "refusal", "the refused one counts too");
+    node.released();
+    node.released();
+    assert_eq!(node.admit(at(Instant(0)), head()).name(), "request");
+}
+
+#[test]
+fn a_request_that_is_admitted_is_served() {
+    let mut node = Node::new(view(), Seed::new([1; 32]), at(Instant(0)));
+    let mut task = node.admit(at(Instant(0)), head());
+    assert_eq!(
+        answer(&mut task).0,
+        403,
+        "an anonymous GET is answered without a look at the store"
+    );
+    assert_eq!(node.requests(), 1);
+}

@@ -40,6 +40,8 @@ struct Play {
     world: World,
     tasks: Vec<(Running, Role)>,
     acknowledged: Vec<VersionId>,
+    /// What was being written when the power failed.
+    untold: BTreeSet<VersionId>,
     next: u64,
 }
 
@@ -111,13 +113,19 @@ impl Play {
                 }
             }
             Move::Pass(minutes) => self.world.pass(Duration::from_secs(60 * minutes)),
-            Move::Crash => {
-                self.tasks.clear();
-                self.world.crash();
-            }
+            Move::Crash => self.crash(),
         }
         self.world.check();
         self.check();
+    }
+
+    fn crash(&mut self) {
+        for (_, role) in self.tasks.drain(..) {
+            if let Role::Writer(data, _) = role {
+                self.untold.insert(data);
+            }
+        }
+        self.world.crash();
     }
 
     fn steps(&mut self, index: usize, steps: usize, choice: usize) {
@@ -149,8 +157,7 @@ impl Play {
 
     /// Lets all come to an end, and sees that what is left is what is needed.
     fn finish(mut self) {
-        self.tasks.clear();
-        self.world.crash();
+        self.crash();
         self.world.settle();
         self.world.check();
         self.check();
@@ -158,23 +165,33 @@ impl Play {
         let listed = self.world.store.rows(Table::BlockList);
         let listed: BTreeSet<VersionId> =
             listed.map(|(key, _)| VersionId::from_slice(&key[2..18]).unwrap()).collect();
-        // A writer may have ended without having been told so: its data stays, closed and not acknowledged.
-        assert!(listed.is_superset(&wanted));
-        let rows = self.world.store.rows(Table::BlockRef);
-        let referred = rows.map(|(key, _)| Hash::from_slice(&key[..32]).unwrap());
-        assert_eq!(self.world.on_disk(), referred.collect());
+        // The last batch of a writer may be committed and nobody be told: then its data stays, closed and not acknowledged.
+        let extra: BTreeSet<VersionId> = listed.difference(&wanted).copied().collect();
+        assert!(listed.is_superset(&wanted) && extra.is_subset(&self.untold), "{extra:?}");
+        let rows = self.world.store.rows(Table::BlockRef).map(|(key, _)| key.split_at(32));
+        let (blocks, data): (BTreeSet<Hash>, BTreeSet<VersionId>) = rows
+            .map(|(hash, data)| {
+                (Hash::from_slice(hash).unwrap(), VersionId::from_slice(data).unwrap())
+            })
+            .unzip();
+        assert_eq!((self.world.on_disk(), listed), (blocks, data));
         assert_eq!(self.world.count(Table::BlockCount), self.world.on_disk().len());
         assert_eq!((self.world.count(Table::Queue), self.world.count(Table::Intent)), (0, 0));
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn nothing_acknowledged_is_lost_and_nothing_is_leaked(moves in moves(), seed in any::<u8>()) {
-        let mut play =
-            Play { world: World::new(seed), tasks: Vec::new(), acknowledged: Vec::new(), next: 0 };
+        let mut play = Play {
+            world: World::new(seed),
+            tasks: Vec::new(),
+            acknowledged: Vec::new(),
+            untold: BTreeSet::new(),
+            next: 0,
+        };
         moves.iter().for_each(|next| play.make(next));
         play.finish();
     }
