@@ -1,3 +1,5 @@
+#![allow(clippy::wildcard_enum_match_arm)]
+
 use std::{fmt::Write as _, time::Duration};
 
 use super::*;

@@ -1,5 +1,7 @@
 //! The jobs against a small world: tables in memory, block files on a disk that forgets, tasks stepped in any order.
 
+#![allow(clippy::wildcard_enum_match_arm)]
+
 mod life;
 mod queue;
 mod scrub;
@@ -19,6 +21,7 @@ use crate::{
     id::{Hash, NodeId, VersionId},
     s3::ingest::{intent_row, list_row},
     store::{
+        Snapshot,
         apply::{Delays, apply},
         map::MapStore,
         read::read,
@@ -56,7 +59,7 @@ struct World {
 
 /// An effect under way, at the point that it has come to.
 enum Step {
-    Effect(Effect),
+    Effect(Box<Effect>),
     /// A block that is on disk, pinned; its rows are to be committed.
     Rows {
         then: Batch,
@@ -149,17 +152,7 @@ impl World {
 
     fn perform(&mut self, step: Step) -> Result<Completion, Step> {
         match step {
-            Step::Effect(Effect::Read { read: plan, .. }) => {
-                Ok(Completion::Read(read(&plan, &self.store).map_err(PeerError::Store)))
-            }
-            Step::Effect(Effect::Commit { batch, .. }) => self.commit(&batch, None),
-            Step::Effect(Effect::StoreBlock { block, then, .. }) => {
-                let pin = self.files.pin(block.hash());
-                match self.files.store(std::slice::from_ref(&block)).remove(0) {
-                    Ok(()) => Err(Step::Rows { then, pin }),
-                    Err(error) => Ok(Completion::Committed(Err(error))),
-                }
-            }
+            Step::Effect(effect) => self.perform_effect(*effect),
             Step::Rows { then, pin } => self.commit(&then, Some(pin)),
             Step::After { reaped, pin, outcome } => {
                 let store = &self.store;
@@ -167,19 +160,27 @@ impl World {
                 drop(pin);
                 Ok(Completion::Committed(Ok(outcome)))
             }
-            Step::Effect(Effect::Chore(chore)) => {
+        }
+    }
+
+    fn perform_effect(&mut self, effect: Effect) -> Result<Completion, Step> {
+        match effect {
+            Effect::Read { read: plan, .. } => {
+                Ok(Completion::Read(read(&plan, &self.store).map_err(PeerError::Store)))
+            }
+            Effect::Commit { batch, .. } => self.commit(&batch, None),
+            Effect::StoreBlock { block, then, .. } => {
+                let pin = self.files.pin(block.hash());
+                match self.files.store(std::slice::from_ref(&block)).remove(0) {
+                    Ok(()) => Err(Step::Rows { then, pin }),
+                    Err(error) => Ok(Completion::Committed(Err(error))),
+                }
+            }
+            Effect::Chore(chore) => {
                 let store = &self.store;
                 Ok(Completion::Chore(self.files.chore(&chore, &|block| counts(store, block))))
             }
-            Step::Effect(
-                other @ (Effect::LoadBlock { .. }
-                | Effect::Open(_)
-                | Effect::Pull { .. }
-                | Effect::Collect { .. }
-                | Effect::Respond { .. }
-                | Effect::Send(_)
-                | Effect::Cancel(_)),
-            ) => panic!("{other:?} is not a job's"),
+            other => panic!("{other:?} is not a job's"),
         }
     }
 
@@ -293,13 +294,11 @@ impl Running {
         while let Some((id, effect)) = self.task.poll_effect() {
             match effect {
                 Effect::Cancel(id) => self.open.retain(|(open, _)| *open != id),
-                effect => self.open.push((id, Step::Effect(effect))),
+                effect => self.open.push((id, Step::Effect(Box::new(effect)))),
             }
         }
     }
 }
-
-use crate::store::Snapshot;
 
 fn counts(store: &MapStore, block: Hash) -> Result<bool, StoreError> {
     Ok(store.get(Table::BlockCount, &key::block_count(block))?.is_some())
