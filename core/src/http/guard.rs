@@ -286,6 +286,11 @@ impl Guard {
         self.stalled
     }
 
+    /// Refuses whatever the client is about to ask; for a connection just opened.
+    pub fn refuse(&mut self, reject: Reject) {
+        self.phase = Phase::Refused(reject);
+    }
+
     /// The daemon stops: no request after this one.
     pub fn stop(&mut self) {
         self.stopping = true;

@@ -46,7 +46,7 @@ pub fn parse(head: &Bytes, limits: &Limits, peer: &str) -> Result<(RequestHead, 
     match request.parse(head) {
         Ok(httparse::Status::Complete(len)) if len == head.len() => {}
         Ok(_) => return Err(Reject::new(400, "the request head does not end where its lines do")),
-        Err(error) => return Err(syntax(error)),
+        Err(error) => return Err(syntax(error, head)),
     }
     let version = match request.version {
         Some(0) => Version::Http10,
@@ -65,15 +65,21 @@ pub fn parse(head: &Bytes, limits: &Limits, peer: &str) -> Result<(RequestHead, 
     })
 }
 
-fn syntax(error: httparse::Error) -> Reject {
+fn syntax(error: httparse::Error, head: &[u8]) -> Reject {
+    // Only what looks like a version is one; a blank in the target looks the same to the parser.
+    let version = head.split(|byte| *byte == b' ').nth(2);
+    let versioned = version.is_some_and(|version| version.starts_with(b"HTTP/"));
     match error {
         httparse::Error::TooManyHeaders => Reject::new(431, "there are too many header fields"),
-        httparse::Error::Version => Reject::new(505, "only HTTP/1.0 and HTTP/1.1 are served"),
+        httparse::Error::Version if versioned => {
+            Reject::new(505, "only HTTP/1.0 and HTTP/1.1 are served")
+        }
         httparse::Error::HeaderName => Reject::new(400, "a header field's name is malformed"),
         httparse::Error::HeaderValue => Reject::new(400, "a header field's value is malformed"),
-        httparse::Error::NewLine | httparse::Error::Status | httparse::Error::Token => {
-            Reject::new(400, "the request line is malformed")
-        }
+        httparse::Error::Version
+        | httparse::Error::NewLine
+        | httparse::Error::Status
+        | httparse::Error::Token => Reject::new(400, "the request line is malformed"),
     }
 }
 
@@ -113,7 +119,8 @@ mod tests {
             ("GET  / HTTP/1.1\r\nHost: h\r\n\r\n", 400),
             ("GET / HTTP/1.1 \r\nHost: h\r\n\r\n", 400),
             ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505),
-            ("GET / http/1.1\r\nHost: h\r\n\r\n", 505),
+            ("GET / http/1.1\r\nHost: h\r\n\r\n", 400),
+            ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\n Host: h\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n", 400),
             ("GET / HTTP/1.1\r\nHost : h\r\n\r\n", 400),

@@ -1,0 +1,251 @@
+//! The world, as one process has it: clocks, the database, block files, and the node itself.
+
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{self, Duration, SystemTime, UNIX_EPOCH},
+};
+
+use mews_core::{
+    effect::{Completion, Effect, EffectId, PeerError},
+    http::RequestHead,
+    id::NodeId,
+    node::{Node, NodeEffect, NodeEvent},
+    store::{self, Answer, Read, redb::Db},
+    task::Task,
+    time::{Instant, Now, Timestamp},
+};
+use smol::{
+    Executor, Timer,
+    channel::{Receiver, Sender},
+    future::{self, FutureExt},
+    lock::Semaphore,
+};
+
+use crate::{blocks::Blocks, drive, workers::Workers, writer::Writer};
+
+/// Runs every task of the process.
+pub static EXECUTOR: Executor<'static> = Executor::new();
+
+/// Runs `future` beside everything else.
+pub fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    EXECUTOR.spawn(future).detach();
+}
+
+/// The wall clock.
+pub fn wall() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    // A clock before 1970 is as good as none; signatures will say so.
+    since.map_or(Timestamp(0), |since| {
+        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    })
+}
+
+/// The clocks. The monotonic one counts from the start of the process.
+#[derive(Clone, Copy)]
+pub struct Clock {
+    origin: time::Instant,
+}
+
+impl Clock {
+    /// Starts counting.
+    pub fn start() -> Self {
+        Self { origin: time::Instant::now() }
+    }
+
+    /// Both clocks.
+    pub fn now(self) -> Now {
+        Now { mono: self.mono(), wall: wall() }
+    }
+
+    /// The monotonic clock.
+    pub fn mono(self) -> Instant {
+        Instant::default().after(self.origin.elapsed())
+    }
+
+    /// The runtime's name for an instant.
+    pub fn std(self, at: Instant) -> time::Instant {
+        // So far away that it never comes.
+        let never = Duration::from_secs(30 * 365 * 86400);
+        let since = at.since(Instant::default()).min(never);
+        self.origin + since
+    }
+
+    /// A timer for it; for `None`, one that never fires.
+    pub fn timer(self, at: Option<Instant>) -> Timer {
+        at.map_or_else(Timer::never, |at| Timer::at(self.std(at)))
+    }
+}
+
+/// Everything that effects are performed with. Shared by all requests.
+pub struct Host {
+    /// The clocks.
+    pub clock: Clock,
+    /// This node.
+    pub id: NodeId,
+    /// The database, for reading.
+    pub db: Arc<Db>,
+    /// The database, for writing.
+    pub writer: Writer,
+    /// The block files.
+    pub blocks: Blocks,
+    /// Threads for scans and listings.
+    pub workers: Workers,
+    /// How many scans and listings may be under way, so that some threads are left for blocks.
+    pub scans: Semaphore,
+    /// Requests whose task has panicked.
+    pub panics: AtomicU64,
+    /// The node's machine. Locked for one step at a time, never across a wait.
+    pub node: Mutex<Node>,
+    /// Wakes the node's loop: a job has ended. One word is as good as many.
+    pub nudge: (Sender<()>, Receiver<()>),
+}
+
+impl Host {
+    /// Performs an effect that needs no client.
+    pub async fn perform(&self, effect: Effect) -> Completion {
+        match effect {
+            Effect::Read { at, read } => Completion::Read(match self.is_here(at) {
+                Ok(()) => self.read(read).await,
+                Err(error) => Err(error),
+            }),
+            Effect::Commit { at, batch } => Completion::Committed(match self.is_here(at) {
+                Ok(()) => self.writer.commit(batch, None).await,
+                Err(error) => Err(error),
+            }),
+            Effect::StoreBlock { at, block, then } => {
+                Completion::Committed(match self.is_here(at) {
+                    Ok(()) => self.blocks.store(block, then, &self.writer).await,
+                    Err(error) => Err(error),
+                })
+            }
+            Effect::LoadBlock { at, hash } => Completion::Loaded(match self.is_here(at) {
+                Ok(()) => self.blocks.load(hash).await,
+                Err(error) => Err(error),
+            }),
+            Effect::Chore(chore) => {
+                Completion::Chore(self.blocks.chore(chore, Arc::clone(&self.db)).await)
+            }
+            other @ (Effect::Open(_)
+            | Effect::Pull { .. }
+            | Effect::Collect { .. }
+            | Effect::Respond { .. }
+            | Effect::Send(_)
+            | Effect::Cancel(_)) => panic!("{other:?} is the driver's"),
+        }
+    }
+
+    /// Performs what takes microseconds, at once. `None` for everything else.
+    pub fn perform_now(&self, effect: &Effect) -> Option<Completion> {
+        match effect {
+            Effect::Read { at, read: read @ (Read::Get(_) | Read::Object { .. }) }
+                if *at == self.id =>
+            {
+                Some(Completion::Read(read_snapshot(&self.db, read)))
+            }
+            Effect::Read { .. }
+            | Effect::Commit { .. }
+            | Effect::StoreBlock { .. }
+            | Effect::LoadBlock { .. }
+            | Effect::Chore(_)
+            | Effect::Open(_)
+            | Effect::Pull { .. }
+            | Effect::Collect { .. }
+            | Effect::Respond { .. }
+            | Effect::Send(_)
+            | Effect::Cancel(_) => None,
+        }
+    }
+
+    fn is_here(&self, at: NodeId) -> Result<(), PeerError> {
+        if at == self.id { Ok(()) } else { Err(PeerError::Unreachable) }
+    }
+
+    async fn read(&self, read: Read) -> Result<Answer, PeerError> {
+        let _permit = self.scans.acquire().await;
+        let db = Arc::clone(&self.db);
+        self.workers.run(move || read_snapshot(&db, &read)).await?
+    }
+
+    /// The task of a request. To be [released](Host::released) when it has ended.
+    pub fn admit(self: &Arc<Self>, head: RequestHead) -> Task {
+        let now = self.clock.now();
+        self.with_node(|node| node.admit(now, head))
+    }
+
+    /// A request has ended.
+    pub fn released(self: &Arc<Self>) {
+        self.with_node(Node::released);
+    }
+
+    /// Changes the node's machine and performs what it asks for.
+    pub fn with_node<T>(self: &Arc<Self>, change: impl FnOnce(&mut Node) -> T) -> T {
+        let mut runs = Vec::new();
+        let result = {
+            let _abort = crate::AbortOnPanic::new("the node");
+            let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = change(&mut node);
+            while let Some((id, effect)) = node.poll_effect() {
+                let NodeEffect::Run(task) = effect;
+                runs.push((id, task));
+            }
+            result
+        };
+        for (id, task) in runs {
+            spawn(run_job(Arc::clone(self), id, task));
+        }
+        result
+    }
+
+    /// Steps the node when its time has come, for ever.
+    pub async fn run_node(self: Arc<Self>) {
+        loop {
+            let next = self.with_node(|node| {
+                node.handle_timeout(self.clock.now());
+                node.poll_timeout()
+            });
+            let timeout = async {
+                self.clock.timer(next.map(|(at, _reason)| at)).await;
+            };
+            let nudged = async {
+                self.nudge.1.recv().await.expect("the host holds the other end");
+            };
+            timeout.or(nudged).await;
+        }
+    }
+
+    /// Counts a panic that cost a request its answer.
+    pub fn count_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Drives a job of the node's. It counts as done even if it panics, and the node starts it again when it is due.
+async fn run_job(host: Arc<Host>, id: EffectId, task: Task) {
+    let driven = AssertUnwindSafe(drive::drive(&host, task, None)).catch_unwind().await;
+    if driven.is_err() {
+        host.count_panic();
+    }
+    let now = host.clock.now();
+    host.with_node(|node| node.handle_event(now, id, NodeEvent::JobDone));
+    // Full means that the loop has been told already.
+    let _ = host.nudge.0.try_send(());
+}
+
+fn read_snapshot(db: &Db, read: &Read) -> Result<Answer, PeerError> {
+    let answer = db.snapshot().and_then(|snapshot| store::read::read(read, &snapshot));
+    answer.map_err(PeerError::Store)
+}
+
+/// Runs the executor on this thread for ever, whatever panics on it.
+pub fn run_executor() {
+    loop {
+        // The task that has panicked is gone, and the panic is logged; the others go on.
+        let run = AssertUnwindSafe(|| smol::block_on(EXECUTOR.run(future::pending::<()>())));
+        drop(std::panic::catch_unwind(run));
+    }
+}
