@@ -7,6 +7,7 @@ mod host;
 mod io;
 mod logger;
 mod pump;
+mod request;
 mod serve;
 mod start;
 mod writer;

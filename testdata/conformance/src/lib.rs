@@ -5,5 +5,6 @@
 
 pub mod daemon;
 pub mod http_cases;
+pub mod lifecycle;
 pub mod signed;
 pub mod wire;
