@@ -66,7 +66,7 @@ impl Blocks {
         let (stores, queue) = mpsc::channel(QUEUE);
         let on_thread = Arc::clone(&files);
         thread::Builder::new().name("blocks".to_owned()).spawn(move || {
-            let _abort = crate::AbortOnPanic("the block storing thread");
+            let _abort = crate::AbortOnPanic::new("the block storing thread");
             run(&on_thread, queue);
         })?;
         Ok(Self {

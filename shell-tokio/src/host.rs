@@ -9,19 +9,24 @@ use std::{
 };
 
 use mews_core::{
-    effect::{Completion, Effect, PeerError},
+    effect::{Completion, Effect, EffectId, PeerError},
     http::RequestHead,
     id::NodeId,
-    s3,
-    seed::Seed,
+    node::{Node, NodeEffect, NodeEvent},
     store::{self, Answer, Read, redb::Db},
     task::Task,
     time::{Instant, Now, Timestamp},
-    view::View,
 };
-use tokio::{sync::Semaphore, time};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time,
+};
 
-use crate::{blocks::Blocks, writer::Writer};
+use crate::{
+    blocks::Blocks,
+    drive::{self, Client},
+    writer::Writer,
+};
 
 /// The wall clock.
 pub fn wall() -> Timestamp {
@@ -79,10 +84,10 @@ pub struct Host {
     pub scans: Arc<Semaphore>,
     /// Requests whose task has panicked.
     pub panics: AtomicU64,
-    /// What requests look at.
-    pub view: Arc<View>,
-    /// Where their randomness comes from.
-    pub seed: Mutex<Seed>,
+    /// The node's machine. Locked for one step at a time, never across a wait.
+    pub node: Mutex<Node>,
+    /// Wakes the node's loop: a job has ended.
+    pub nudge: Notify,
 }
 
 impl Host {
@@ -146,21 +151,78 @@ impl Host {
         .await?
     }
 
-    /// The task of a request.
-    pub fn admit(&self, head: RequestHead) -> Task {
-        let view = Arc::clone(&self.view);
-        Task::new("request", self.seed(), |cx| s3::serve::serve(cx, view, head))
+    /// Serves a request to its end.
+    pub async fn serve(self: &Arc<Self>, head: RequestHead, client: Client) {
+        struct Released<'a>(&'a Arc<Host>);
+        impl Drop for Released<'_> {
+            fn drop(&mut self) {
+                self.0.with_node(Node::released);
+            }
+        }
+        let now = self.clock.now();
+        let task = self.with_node(|node| node.admit(now, head));
+        // Also if the task panics.
+        let _released = Released(self);
+        drive::drive(self, task, Some(client)).await;
     }
 
-    /// A source of randomness for one task.
-    pub fn seed(&self) -> Seed {
-        self.seed.lock().unwrap_or_else(PoisonError::into_inner).child()
+    /// Changes the node's machine and performs what it asks for.
+    pub fn with_node<T>(self: &Arc<Self>, change: impl FnOnce(&mut Node) -> T) -> T {
+        let mut runs = Vec::new();
+        let result = {
+            let _abort = crate::AbortOnPanic::new("the node");
+            let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = change(&mut node);
+            while let Some((id, effect)) = node.poll_effect() {
+                let NodeEffect::Run(task) = effect;
+                runs.push((id, task));
+            }
+            result
+        };
+        for (id, task) in runs {
+            tokio::spawn(run_job(Arc::clone(self), id, task));
+        }
+        result
+    }
+
+    /// Steps the node when its time has come. Runs until it is dropped.
+    pub async fn run_node(self: Arc<Self>) {
+        loop {
+            let next = self.with_node(|node| {
+                node.handle_timeout(self.clock.now());
+                node.poll_timeout()
+            });
+            let sleep = async {
+                match next {
+                    Some((at, _reason)) => time::sleep_until(self.clock.std(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep => {}
+                () = self.nudge.notified() => {}
+            }
+        }
     }
 
     /// Counts a panic that cost a request its answer.
     pub fn count_panic(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Drives a job of the node's; it counts as done even if it panics, and the node starts it again when it is due.
+async fn run_job(host: Arc<Host>, id: EffectId, task: Task) {
+    struct Done(Arc<Host>, EffectId);
+    impl Drop for Done {
+        fn drop(&mut self) {
+            let now = self.0.clock.now();
+            self.0.with_node(|node| node.handle_event(now, self.1, NodeEvent::JobDone));
+            self.0.nudge.notify_one();
+        }
+    }
+    let done = Done(host, id);
+    drive::drive(&done.0, task, None).await;
 }
 
 fn read_snapshot(db: &Db, read: &Read) -> Result<Answer, PeerError> {

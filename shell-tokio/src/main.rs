@@ -33,13 +33,22 @@ use tokio::{
     sync::watch,
 };
 
-/// Ends the process if it is dropped by a panic: for what nothing can go on without.
-struct AbortOnPanic(&'static str);
+/// Ends the process if it is dropped by a panic that began after it was made: for what nothing can go on without.
+struct AbortOnPanic {
+    what: &'static str,
+    already: bool,
+}
+
+impl AbortOnPanic {
+    fn new(what: &'static str) -> Self {
+        Self { what, already: std::thread::panicking() }
+    }
+}
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            log::error!("{} has panicked (see above); the process ends", self.0);
+        if std::thread::panicking() && !self.already {
+            log::error!("{} has panicked (see above); the process ends", self.what);
             std::process::abort();
         }
     }
@@ -82,7 +91,10 @@ fn run(args: &Quickstart) -> Result<(), Trouble> {
         .enable_all()
         .build()
         .map_err(|error| Trouble::System { reason: error.to_string() })?;
-    runtime.block_on(serve(args, &bounds))
+    let result = runtime.block_on(serve(args, &bounds));
+    // Work on blocking threads that nobody waits for any more may be in the middle of a slow disk operation.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
 }
 
 async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
@@ -102,6 +114,7 @@ async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
 
     let (stop, stopping) = watch::channel(false);
+    let node = tokio::spawn(Arc::clone(&host).run_node());
     let (limits, connections) = (Limits::default(), bounds.connections);
     let server = Arc::new(serve::Server { host, limits, connections });
     let patience = Duration::from_secs(texts::STOP_SECONDS);
@@ -117,6 +130,7 @@ async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
         _ = interrupt.recv() => None,
         failed = &mut database => failed.ok().flatten(),
     };
+    node.abort();
     stop.send_replace(true);
     let left = serving.await.map_err(|error| Trouble::System { reason: error.to_string() })?;
     log::info!("{}", texts::stopped(left));

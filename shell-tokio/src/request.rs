@@ -28,7 +28,7 @@ use mews_core::{
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
-    drive::{self, Answer, AnswerBody, Client},
+    drive::{Answer, AnswerBody, Client},
     host::Host,
     io::Idle,
     pump::Pump,
@@ -73,8 +73,7 @@ impl Service<Request<Incoming>> for Requests {
         let (host, permit) = (Arc::clone(&self.host), Arc::clone(&self.permit));
         // Runs to its end, whether or not the client stays.
         tokio::spawn(async move {
-            let task = host.admit(head);
-            drive::drive(&host, task, Some(client)).await;
+            host.serve(head, client).await;
             drop(permit);
         });
         Waiting { busy: Some(busy), answer: Ok(answer) }

@@ -18,6 +18,7 @@ use mews_core::{
         texts,
         trouble::Trouble,
     },
+    node::Node,
     seed::Seed,
     store::{StoreError, apply::Delays, redb::Db},
     view::{Config, Ring, View},
@@ -27,7 +28,7 @@ use rustix::{
     fs::FlockOperation,
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::{
     blocks::Blocks,
@@ -184,6 +185,7 @@ pub fn host(place: &Place, config: Config, bounds: &Bounds) -> Result<Started, T
     let clock = Clock::start();
     let id = key.id();
     let view = View { node: id, boot: db.boot(), ring: Ring::single(id), config };
+    let node = Node::new(Arc::new(view), Seed::new(random()?), clock.now());
     let host = Host {
         clock,
         id,
@@ -192,8 +194,8 @@ pub fn host(place: &Place, config: Config, bounds: &Bounds) -> Result<Started, T
         blocks,
         scans: Arc::new(Semaphore::new(bounds.scans)),
         panics: AtomicU64::new(0),
-        view: Arc::new(view),
-        seed: Mutex::new(Seed::new(random()?)),
+        node: Mutex::new(node),
+        nudge: Notify::new(),
     };
     Ok((Arc::new(host), ended))
 }
@@ -205,7 +207,8 @@ pub async fn quickstart(
     key: Option<KeyPair>,
 ) -> Result<Prepared, Trouble> {
     let wanted = Wanted { bucket, key, fresh: KeyPair::from_random(random()?) };
-    let (task, result) = quickstart::task(Arc::clone(&host.view), host.seed(), wanted);
+    let view = host.with_node(|node| Arc::clone(node.view()));
+    let (task, result) = quickstart::task(view, Seed::new(random()?), wanted);
     drive::drive(host, task, None).await;
     let result = result.get().expect("the task is done").clone();
     result.map_err(|error| Trouble::Quickstart { reason: error.to_string() })

@@ -39,7 +39,7 @@ impl Writer {
         let (ended, end) = oneshot::channel();
         thread::Builder::new().name("writer".to_owned()).spawn(move || {
             // A panic in the middle of a transaction leaves nothing to go on with.
-            let _abort = super::AbortOnPanic("the writer");
+            let _abort = super::AbortOnPanic::new("the writer");
             let result = run(&db, &files, batches);
             // Nobody listening means that the process is ending anyway.
             drop(ended.send(result.err()));
