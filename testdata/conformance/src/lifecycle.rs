@@ -82,7 +82,7 @@ fn a_second_daemon_is_refused(binary: &Path) {
 
 fn requests_in_flight_end_before_it_stops(binary: &Path) {
     let mut daemon = Daemon::start(binary);
-    let target = signed::presigned(&daemon, "PUT", "in-flight");
+    let target = signed::presigned(&daemon, "PUT", "in-flight", &[]);
     let mut wire = Wire::connect(daemon.s3());
     let head =
         format!("PUT {target} HTTP/1.1\r\nhost: {}\r\ncontent-length: 10\r\n\r\n", daemon.s3());
