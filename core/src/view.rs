@@ -72,7 +72,8 @@ pub struct Config {
     pub compression: Option<i32>,
     /// How many index shards a new bucket gets.
     pub index_shards: u16,
-    /// How long an unreferenced block stays on disk.
+    /// How long data that was replaced or deleted stays listed, for reads that have begun; and after that, how long its blocks stay
+    /// on disk.
     pub block_delay: Duration,
     /// How long a closed upload or a tombstone is remembered.
     pub tombstone_delay: Duration,

@@ -1,19 +1,17 @@
 //! From a request's body to blocks on disks: the part that PutObject and UploadPart share.
 //!
 //! A block is never on a disk without something durable that leads to it: either its reference is committed together with the
-//! row that makes it visible (one block, one effect), or an intent row stands before the first block is stored and is closed by
-//! the batch that names the data. Whoever finds an intent of a process that is over drops what it lists.
+//! row that makes it visible (one block, one effect), or an intent row is committed with the first block's, before any other
+//! block is stored, and closed by the batch that names the data. Whoever finds an intent of a process that is over drops what
+//! it lists.
 
 use std::pin::Pin;
 
-use super::{
-    error::S3Error,
-    intake::{BodyError, Summary},
-};
+use super::{error::S3Error, intake::Summary};
 use crate::{
     block::{Payload, seal},
     effect::{Chunk, PeerError, Pulled},
-    flow::{self, Window},
+    flow::Window,
     id::{Position, VersionId},
     quorum,
     store::{Batch, Guard, Op, Outcome, Table},
@@ -144,19 +142,8 @@ async fn many(
     first: Option<Payload>,
     end: Option<Summary>,
 ) -> Result<Ingested, S3Error> {
-    let intent = intent_row(position, data, IntentRow::Writing { boot: view.boot });
-    let intent = quorum::write(cx, view, position, Batch::new(cx.now().wall, vec![intent]));
-    // The next block comes in while the intent is being written.
-    let pulled = async {
-        match end {
-            Some(summary) => Ok(Pulled { chunk: Chunk::None, end: Some(summary) }),
-            None => cx.pull(view.config.block_size, 0).await,
-        }
-    };
-    let (intent, second) = flow::join(intent, pulled).await;
-    intent?;
     let mut blocks = Blocks::new(cx, view, position, data);
-    let taken = blocks.take(first, second).await;
+    let taken = blocks.take(first, end).await;
     // Also after a failure: a block that lands after its data was dropped would never be found again.
     let settled = blocks.settle().await;
     match (taken, settled) {
@@ -174,7 +161,11 @@ async fn many(
     }
 }
 
-/// Stores blocks side by side, in a [`WINDOW`].
+/// A block on its way to the disk.
+type Storing<'a> = Pin<Box<dyn Future<Output = Result<(), PeerError>> + Send + 'a>>;
+
+/// Stores blocks side by side, in a [`WINDOW`]. No block is held while the next one is waited for, but on its way to the disk:
+/// uploads that held blocks of a bounded pool and waited for more of it could stop each other for good.
 struct Blocks<'a> {
     cx: Cx,
     view: &'a View,
@@ -182,45 +173,50 @@ struct Blocks<'a> {
     data: VersionId,
     offset: u64,
     block_max: u32,
-    window: Window<Pin<Box<dyn Future<Output = Result<(), PeerError>> + Send + 'a>>>,
+    /// Whether the first block is stored, and with it the intent. Before that nothing leads to any other block.
+    begun: bool,
+    window: Window<Storing<'a>>,
 }
 
 impl<'a> Blocks<'a> {
     fn new(cx: Cx, view: &'a View, position: Position, data: VersionId) -> Self {
-        Self { cx, view, position, data, offset: 0, block_max: 0, window: Window::new(WINDOW) }
+        let window = Window::new(WINDOW);
+        Self { cx, view, position, data, offset: 0, block_max: 0, begun: false, window }
     }
 
-    /// Takes in a body of which the first block, if there is one, and the piece after it have come.
+    /// Takes in a body of which the first block has come.
     async fn take(
         &mut self,
         first: Option<Payload>,
-        second: Result<Pulled, BodyError>,
+        end: Option<Summary>,
     ) -> Result<Summary, S3Error> {
-        let mut pulled = second?;
-        if let Some(block) = first {
-            self.push(block).await?;
-        }
+        let (mut block, mut end) = (first, end);
         loop {
-            if let Some(block) = block_of(pulled.chunk, self.view) {
+            if let Some(block) = block {
                 self.push(block).await?;
             }
-            if let Some(summary) = pulled.end {
+            if let Some(summary) = end {
                 return Ok(summary);
             }
             let pull = self.cx.pull(self.view.config.block_size, 0);
-            pulled = self.window.during(pull).await?;
+            let pulled = self.window.during(pull).await?;
+            (block, end) = (block_of(pulled.chunk, self.view), pulled.end);
         }
     }
 
     async fn push(&mut self, block: Payload) -> Result<(), PeerError> {
-        if self.window.is_full() {
-            self.window.next().await.expect("a full window is not empty")?;
+        let mut rows = vec![list_row(self.position, self.data, self.offset, &block)];
+        if self.offset == 0 {
+            let writing = IntentRow::Writing { boot: self.view.boot };
+            rows.insert(0, intent_row(self.position, self.data, writing));
+        } else if !self.begun || self.window.is_full() {
+            self.window.next().await.expect("the first is under way, or all places are taken")?;
+            self.begun = true;
         }
-        let list = list_row(self.position, self.data, self.offset, &block);
         let reference = ref_row(self.data, &block);
         self.offset += u64::from(block.len());
         self.block_max = self.block_max.max(block.len());
-        let stored = store(self.cx, self.view, self.position, block, list, reference);
+        let stored = store(self.cx, self.view, self.position, block, rows, reference);
         self.window.push(Box::pin(stored));
         Ok(())
     }
@@ -235,21 +231,23 @@ impl<'a> Blocks<'a> {
     }
 }
 
+/// `rows` belong to the replicas of `position`, `reference` to those of the block.
 async fn store(
     cx: Cx,
     view: &View,
     position: Position,
     block: Payload,
-    list: Op,
+    mut rows: Vec<Op>,
     reference: Op,
 ) -> Result<(), PeerError> {
     let now = cx.now().wall;
     if quorum::same_replicas(view, position, Position::of_block(block.hash())) {
-        quorum::store_block(cx, view, block, Batch::new(now, vec![list, reference])).await?;
+        rows.push(reference);
+        quorum::store_block(cx, view, block, Batch::new(now, rows)).await?;
         return Ok(());
     }
     // The list first: by it the collection of intents finds the reference.
-    quorum::write(cx, view, position, Batch::new(now, vec![list])).await?;
+    quorum::write(cx, view, position, Batch::new(now, rows)).await?;
     quorum::store_block(cx, view, block, Batch::new(now, vec![reference])).await?;
     Ok(())
 }

@@ -142,7 +142,7 @@ fn what_a_loser_had_is_dropped_whichever_comes_first() {
         let (mut replaced, mut late) = (MapStore::default(), MapStore::default());
         run(&mut replaced, vec![object(5, content.clone()), winner()]);
         run(&mut late, vec![winner(), object(5, content)]);
-        assert_eq!(queue(&replaced), [(AT, job)]);
+        assert_eq!(queue(&replaced), [(AT.after(DELAYS.block), job)]);
         assert_eq!(replaced, late);
     }
 }

@@ -91,14 +91,15 @@ pub(super) fn object_removed(
     body.count(bucket_of(Table::Object, row_key)?, -objects, -bytes, 0)
 }
 
-/// What the loser of two rows had is garbage, unless the winner has it too.
+/// What the loser of two rows had is garbage, unless the winner has it too. Blocks and parts stay listed for as long as an
+/// unreferenced block stays on disk: a GET that has read the losing row goes on reading their lists, page by page.
 fn drop_content(
     body: &mut Body<'_>,
     position: Position,
     loser: &ObjectRow,
     winner: Option<&ObjectRow>,
 ) -> Result<(), StoreError> {
-    let at = body.at;
+    let due = body.at.after(body.delays.block);
     match (&loser.content, winner.map(|row| &row.content)) {
         (Content::Deleted, _) => Ok(()),
         (Content::Inline(_), _) => {
@@ -111,10 +112,10 @@ fn drop_content(
             Ok(())
         }
         (Content::Blocks(_, lost), _) => {
-            body.enqueue(at, &Job::DropData { position, data: lost.data })
+            body.enqueue(due, &Job::DropData { position, data: lost.data })
         }
         (Content::Parts(_, lost), _) => {
-            body.enqueue(at, &Job::DropUpload { position, upload: lost.upload })
+            body.enqueue(due, &Job::DropUpload { position, upload: lost.upload })
         }
     }
 }

@@ -462,6 +462,18 @@ impl Running {
         true
     }
 
+    /// Performs the oldest effect of this kind. False if there is none.
+    pub fn step_first(&mut self, host: &mut Host, kind: &str) -> bool {
+        let at = self.queue.iter().position(|(_, each)| trace::describe(each).starts_with(kind));
+        match at.and_then(|at| self.queue.remove(at)) {
+            Some(effect) => {
+                self.queue.push_front(effect);
+                self.step(host)
+            }
+            None => false,
+        }
+    }
+
     /// Performs effects until the next one is of this kind: the beginning of its line in the trace.
     pub fn run_until(&mut self, host: &mut Host, next: &str) {
         while !self.next().is_some_and(|line| line.starts_with(next)) {
@@ -471,9 +483,10 @@ impl Running {
 
     fn drain(&mut self) {
         while let Some((id, effect)) = self.task.poll_effect() {
-            match effect {
-                Effect::Cancel(cancelled) => self.queue.retain(|(each, _)| *each != cancelled),
-                other => self.queue.push_back((id, other)),
+            if let Effect::Cancel(cancelled) = effect {
+                self.queue.retain(|(each, _)| *each != cancelled);
+            } else {
+                self.queue.push_back((id, effect));
             }
         }
     }
