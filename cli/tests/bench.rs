@@ -1,5 +1,7 @@
 //! `mews bench` as a program, against a small S3 server that checks every signature.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},

@@ -28,7 +28,6 @@ const MAKERS: usize = 16;
 pub struct Stage {
     target: Target,
     signed: bool,
-    client: Client,
     builder: Builder,
     /// Begins every key of this run, so that runs do not meet.
     prefix: String,
@@ -48,18 +47,10 @@ enum Series {
 impl Stage {
     /// Makes the bucket if it is missing.
     pub fn open(target: Target, signed: bool) -> Result<Self, Failure> {
-        let client = Client::new(target.addr);
         let builder = Builder::new(&target.host, &target.bucket, target.signer.clone(), signed);
         let prefix = format!("bench-{:x}/", wall().0);
-        let mut stage = Self {
-            target,
-            signed,
-            client,
-            builder,
-            prefix,
-            series: BTreeMap::new(),
-            made_bucket: false,
-        };
+        let mut stage =
+            Self { target, signed, builder, prefix, series: BTreeMap::new(), made_bucket: false };
         let answer = stage.ask("PUT", "", b"", None)?;
         match answer.status {
             200 => stage.made_bucket = true,
@@ -169,7 +160,8 @@ impl Stage {
         Ok(())
     }
 
-    /// One request outside of any measurement. Tries for a while where the server asks for that.
+    /// One request outside of any measurement, on a connection of its own: rows last longer than servers keep an idle one.
+    /// Tries for a while where the server asks for that.
     fn ask(
         &mut self,
         method: &str,
@@ -181,7 +173,8 @@ impl Stage {
         loop {
             let ask = Ask { method, rest, body, header: header.clone() };
             let head = self.builder.head(&ask, wall())?;
-            let answer = smol::block_on(self.client.request(head, body, false, true));
+            let mut client = Client::new(self.target.addr);
+            let answer = smol::block_on(client.request(head, body, false, true));
             match answer {
                 Ok(answer) if answer.status == 503 && Instant::now() < until => {
                     std::thread::sleep(Duration::from_millis(500));

@@ -40,7 +40,9 @@ pub fn to_xml<T: Serialize>(root: &str, value: &T) -> Result<Bytes, S3Error> {
         )
     })?;
     text.insert_str(start + 1 + root.len(), &format!(" xmlns=\"{NAMESPACE}\""));
-    if let Some(wrong) = text.chars().find(|c| !is_character(*c)) {
+    if !is_representable(&text)
+        && let Some(wrong) = text.chars().find(|c| !is_character(*c))
+    {
         return Err(S3Error::new(
             Code::InvalidRequest,
             format!(
@@ -118,7 +120,9 @@ fn check(text: &str, root: &str) -> Result<(), String> {
 
 /// Whether every character of `text` can stand in an XML 1.0 document.
 pub fn is_representable(text: &str) -> bool {
-    text.chars().all(is_character)
+    // Byte by byte, which is many times faster than by character: a listing has hundreds of kilobytes.
+    text.bytes().all(|byte| byte >= b' ' || matches!(byte, b'\t' | b'\n' | b'\r'))
+        && !text.contains(['\u{FFFE}', '\u{FFFF}'])
 }
 
 /// `<name>value</name>`, with what XML cannot carry replaced by U+FFFD: for texts that are for people to read.
@@ -268,6 +272,11 @@ mod tests {
             prop_assume!(is_representable(&key));
             let document = to_xml("Delete", &delete(&[&key])).unwrap();
             prop_assert_eq!(parse::<Delete>(&document, "Delete").unwrap(), delete(&[&key]));
+        }
+
+        #[test]
+        fn what_is_representable_consists_of_characters(text in "[\\x00-\\x7F\u{FFF0}-\u{FFFF}\u{10FFFF}]{0,4}") {
+            prop_assert_eq!(is_representable(&text), text.chars().all(is_character));
         }
 
         #[test]

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
 use ring::hmac;
 
 use super::{canonical::Parts, *};
@@ -446,4 +447,38 @@ fn a_presigned_url_may_carry_header_fields() {
     let plain =
         super::super::request::take_apart(bare("PUT", "/b/k?x-amz-meta-a=1"), &config()).unwrap();
     assert_eq!(plain.header("x-amz-meta-a"), None);
+}
+
+proptest! {
+    #[test]
+    fn any_authorization_is_read_or_refused(
+        text in "(AWS4-HMAC-SHA256 )?(Credential=[a-z/0-9]{0,9}(/20260921/r/s3/aws4_request)?|SignedHeaders=[a-zA-Z;:]{0,9}|Signature=\\PC{0,9}|[, =]|\\PC){0,6}",
+        date in "(20260921T[0-9]{6}Z|\\PC{0,16})",
+        hash in "(UNSIGNED-PAYLOAD|STREAMING-AWS4-HMAC-SHA256-PAYLOAD|[0-9a-f]{64}|\\PC{0,9})",
+    ) {
+        let mut head = bare("GET", "/b/k");
+        set(&mut head, "authorization", &text);
+        set(&mut head, "x-amz-date", &date);
+        set(&mut head, "x-amz-content-sha256", &hash);
+        prop_assert!(check(head, "secret", NOW).is_err());
+    }
+
+    #[test]
+    fn any_presigned_parameters_are_read_or_refused(
+        credential in "([a-z]{0,3}%2F20260921%2Fr%2Fs3%2Faws4_request|[a-z%0-9]{0,12})",
+        date in "(20260921T[0-9]{6}Z|[0-9TZ]{0,16})",
+        expires in "-?[0-9]{0,21}",
+        signed in "[a-z;%B]{0,9}|host",
+        signature in "[0-9a-fA-FzZ]{0,66}",
+    ) {
+        let target = format!(
+            "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date={date}&X-Amz-Expires={expires}\
+             &X-Amz-SignedHeaders={signed}&X-Amz-Signature={signature}"
+        );
+        if let Ok(request) = take_apart(bare("GET", &target), &config())
+            && let Ok(claim) = claim(&request, NOW, &config())
+        {
+            prop_assert!(claim.verify("secret", &request).is_err());
+        }
+    }
 }
