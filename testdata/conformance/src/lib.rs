@@ -7,4 +7,5 @@ pub mod daemon;
 pub mod http_cases;
 pub mod lifecycle;
 pub mod signed;
+pub mod transfers;
 pub mod wire;

@@ -163,6 +163,10 @@ fn cut(bytes: &[u8], head_only: bool, last: bool) -> Option<(Response, usize)> {
     } else if let Some(length) = response.header("content-length") {
         let length: usize = length.parse().expect("Content-Length is a number");
         let here = rest.len().min(length);
+        if here < length && !last {
+            // Not copied before it is all there: large bodies come in many pieces.
+            return None;
+        }
         (rest[..here].to_vec(), here, here == length)
     } else {
         (rest.to_vec(), rest.len(), last)
