@@ -93,10 +93,26 @@ pub fn if_match(head: &RequestHead, etag: &str) -> bool {
     head.get("if-match").is_none() || matches(head, "if-match", etag, Comparison::Strong)
 }
 
-/// The 412 of a header whose condition does not hold.
-pub fn failed(header: &'static str) -> S3Error {
+/// The 412 of a header (in lower case) whose condition does not hold.
+pub fn failed(header: &str) -> S3Error {
     let message = "At least one of the pre-conditions you specified did not hold";
-    S3Error::new(Code::PreconditionFailed, message).detail("Condition", header)
+    S3Error::new(Code::PreconditionFailed, message).detail("Condition", spelled(header))
+}
+
+/// As AWS spells it: `If-Match`, and `x-amz-copy-source-If-Match`.
+fn spelled(header: &str) -> String {
+    let mut spelled = String::with_capacity(header.len());
+    let at = header.find("if-").unwrap_or_default();
+    spelled.push_str(&header[..at]);
+    for (index, word) in header[at..].split('-').enumerate() {
+        if index > 0 {
+            spelled.push('-');
+        }
+        let (first, rest) = word.split_at(word.len().min(1));
+        spelled.push_str(&first.to_ascii_uppercase());
+        spelled.push_str(rest);
+    }
+    spelled
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -185,6 +201,12 @@ mod tests {
         assert_eq!(verdict(&both), Verdict::Holds);
         let both = [("if-none-match", "\"x\""), ("if-modified-since", THEN)];
         assert_eq!(verdict(&both), Verdict::Holds);
+    }
+
+    #[test]
+    fn a_failed_condition_is_spelled_as_aws_does() {
+        assert_eq!(spelled("if-unmodified-since"), "If-Unmodified-Since");
+        assert_eq!(spelled(COPY_SOURCE.none_match), "x-amz-copy-source-If-None-Match");
     }
 
     #[test]

@@ -18,19 +18,19 @@ use crate::{
 /// Deletes an object. An object that is not there is as good as deleted: 204 as well, and nothing is written.
 pub(crate) async fn delete_object(cx: Cx, call: &Call) -> Result<Response, S3Error> {
     let target = call.target();
-    let stored = row::read(cx, &call.view, &target, false).await?;
-    let live = stored.as_ref().filter(|stored| stored.row.content.meta().is_some());
-    let guards = if call.request.head.get("if-match").is_some() {
-        // Only its own replica can say for certain that the version is still the current one.
-        put::condition(cx, call, &target).await?.into_iter().collect()
-    } else if call.request.head.get("if-none-match").is_some() {
+    let head = &call.request.head;
+    if head.get("if-none-match").is_some() {
         return Err(S3Error::not_implemented("If-None-Match of a DELETE"));
-    } else {
-        Vec::new()
-    };
-    if live.is_none() {
-        return Ok(Response::empty(204));
     }
+    // The guard of a condition says all: the version that it names is there, and live, when the tombstone is committed.
+    let guard = put::condition(cx, call, &target).await?;
+    if guard.is_none() {
+        let stored = row::read(cx, &call.view, &target, false).await?;
+        if stored.is_none_or(|stored| stored.row.content.meta().is_none()) {
+            return Ok(Response::empty(204));
+        }
+    }
+    let guards = guard.into_iter().collect();
     let write = Write { content: Content::Deleted, inline: None, guards, ops: Vec::new() };
     match row::write(cx, &call.view, &target, write, None).await? {
         Written::Done(_) => Ok(Response::empty(204)),

@@ -32,6 +32,19 @@ const STORED: &[&str] = &[
     "x-amz-website-redirect-location",
 ];
 
+/// Header fields that are lists: several lines of one are one list (RFC 9110, 5.3).
+const LISTS: &[&str] = &["cache-control", "content-language"];
+
+/// Header fields that a parameter `response-*` of a GET or HEAD replaces.
+const OVERRIDES: &[&str] = &[
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+];
+
 /// The media type of an object that was stored without one, as AWS gives it.
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 
@@ -48,8 +61,7 @@ pub fn stored_headers(request: &Request) -> Result<Vec<(String, ByteBuf)>, S3Err
             continue;
         }
         match stored.iter_mut().find(|(each, _)| each == name) {
-            // Lines of one name are one value (RFC 9110, 5.3).
-            Some((_, before)) if user => {
+            Some((_, before)) if user || LISTS.contains(&name.as_str()) => {
                 before.push(b',');
                 before.extend_from_slice(value);
             }
@@ -99,10 +111,8 @@ pub fn describe(
         .header("last-modified", date::http(modified))
         .header("accept-ranges", "bytes");
     let overridden = |name: &str| {
-        let overridable =
-            name == "content-type" || (STORED.contains(&name) && !name.starts_with("x-"));
-        let overridable = overridable || name == "content-encoding";
-        if overridable { request.query.get(&format!("response-{name}")) } else { None }
+        let allowed = OVERRIDES.contains(&name);
+        if allowed { request.query.get(&format!("response-{name}")) } else { None }
     };
     let mut named: Vec<&str> = Vec::with_capacity(meta.headers.len());
     for (name, value) in &meta.headers {
@@ -113,13 +123,13 @@ pub fn describe(
             None => head.header(name, value),
         };
     }
-    for name in STORED.iter().copied().chain(["content-encoding"]) {
-        if named.contains(&name) {
+    for name in OVERRIDES {
+        if named.contains(name) {
             continue;
         }
         if let Some(value) = overridden(name) {
             head = head.header(name, value);
-        } else if name == "content-type" {
+        } else if *name == "content-type" {
             head = head.header(name, DEFAULT_TYPE);
         }
     }

@@ -110,8 +110,8 @@ pub(crate) async fn condition(
     let etag = stored.as_ref().and_then(|stored| stored.row.content.meta()).map(|meta| &meta.etag);
     if if_none.is_some() {
         return match etag {
-            Some(_) => Err(conditions::failed("If-None-Match")),
-            None if if_match.is_some() => Err(conditions::failed("If-Match")),
+            Some(_) => Err(conditions::failed("if-none-match")),
+            None if if_match.is_some() => Err(conditions::failed("if-match")),
             None => Ok(Some(Guard::Absent { table: Table::Object, key: target.row_key.clone() })),
         };
     }
@@ -120,7 +120,7 @@ pub(crate) async fn condition(
             let (key, value) = (target.row_key.clone(), stored.value.clone());
             Ok(Some(Guard::Unchanged { table: Table::Object, key, value }))
         }
-        (Some(_), _) => Err(conditions::failed("If-Match")),
+        (Some(_), _) => Err(conditions::failed("if-match")),
         (None, _) => Err(super::get::no_such_key(target)),
     }
 }
@@ -128,7 +128,7 @@ pub(crate) async fn condition(
 /// The error of a condition that held before the body came and does not any more.
 pub(crate) fn refused_condition(call: &Call) -> S3Error {
     if call.request.head.get("if-none-match").is_some() {
-        return conditions::failed("If-None-Match");
+        return conditions::failed("if-none-match");
     }
     S3Error::new(
         Code::ConditionalRequestConflict,
