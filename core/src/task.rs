@@ -1,7 +1,7 @@
 //! One request, ours or a peer's, as a machine: an `async fn` inside, plain data in and out.
 //!
 //! A handler is written as a sequence (`read`, then `pull`, then `commit`), and yet it can wait for nothing but core effects.
-//! [`Task::step`] polls it once with a no-op waker. For the duration of that poll the task's *airlock* (effects going out,
+//! `Task::step` polls it once with a no-op waker. For the duration of that poll the task's *airlock* (effects going out,
 //! completions coming in, timers) stands in a thread-local, so that [`Cx`] can be a zero-sized token: no lock, no `Arc`, no
 //! `unsafe`. The open slots of the airlock are the task's visible state; [`Task::waiting_for`] shows them.
 

@@ -11,7 +11,7 @@ use crate::{
     store::{StoreError, Table},
 };
 
-/// The value of a row in [`Table::Object`](crate::store::Table::Object).
+/// The value of a row in [`Table::Object`].
 ///
 /// Small however large the object: payload, block list and part list are rows of their own. A ballot for conditional
 /// writes by consensus will be a row beside this one, so that plain writes stay leaderless.
@@ -31,10 +31,10 @@ pub enum Content {
     /// Nothing: a tombstone.
     #[serde(rename = "d")]
     Deleted,
-    /// Bytes in the row beside this one, in [`Table::Inline`](crate::store::Table::Inline).
+    /// Bytes in the row beside this one, in [`Table::Inline`].
     #[serde(rename = "i")]
     Inline(Meta),
-    /// Blocks, listed in [`Table::BlockList`](crate::store::Table::BlockList).
+    /// Blocks, listed in [`Table::BlockList`].
     #[serde(rename = "b")]
     Blocks(Meta, Data),
     /// Parts, listed in the manifest of the upload that made them.
