@@ -26,8 +26,9 @@ pub struct Source {
     pub key: Vec<u8>,
 }
 
-/// Reads `[/]bucket/key[?versionId=null]`, percent-encoded. A `+` stands for itself, as in any path; a `?` that begins no
-/// `versionId` belongs to the key.
+/// Reads `[/]bucket/key[?versionId=null]`, percent-encoded as in a form: a `+` stands for a blank, as AWS reads it and as
+/// clients rely on, some by writing `+` for a blank, others by never leaving a `+` as it is. A `?` that begins no `versionId`
+/// belongs to the key.
 pub fn parse(header: &[u8]) -> Result<Source, S3Error> {
     let malformed = || {
         S3Error::invalid_argument(
@@ -40,7 +41,8 @@ pub fn parse(header: &[u8]) -> Result<Source, S3Error> {
         return Err(S3Error::not_implemented("An access point as x-amz-copy-source"));
     }
     let path = without_version(header)?;
-    let path: Vec<u8> = percent_decode(path).collect();
+    let path: Vec<u8> = path.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    let path: Vec<u8> = percent_decode(&path).collect();
     let path = path.strip_prefix(b"/").unwrap_or(&path);
     let slash = path.iter().position(|byte| *byte == b'/').ok_or_else(malformed)?;
     let (bucket, key) = (&path[..slash], &path[slash + 1..]);
@@ -125,8 +127,8 @@ mod tests {
             ("bucket//key", "/key"),
             ("bucket/a//b/", "a//b/"),
             ("bucket/../y", "../y"),
-            ("bucket/a%20b+c", "a b+c"),
-            ("bucket/a+b%2Bc", "a+b+c"),
+            ("bucket/a%20b+c", "a b c"),
+            ("bucket/a+b%2Bc", "a b+c"),
             ("bucket/%C3%A9", "é"),
             ("bucket/é", "é"),
             ("bucket/100%", "100%"),
