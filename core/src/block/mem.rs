@@ -132,6 +132,11 @@ impl State {
         }
     }
 
+    /// Bytes that may still be written.
+    fn free(&self) -> u64 {
+        self.total.map_or(u64::MAX, |total| total.saturating_sub(self.used()))
+    }
+
     /// Bytes of the files that a running process sees.
     fn used(&self) -> u64 {
         let files = self.names.values().filter_map(|entry| match entry {
@@ -141,8 +146,11 @@ impl State {
         files.map(|inode| inode.bytes.len() as u64).sum()
     }
 
-    /// Forgets contents that no name leads to any more, today or after a crash.
+    /// Forgets contents that no name leads to any more, today or after a crash. Looks only once there may be many.
     fn drop_unnamed(&mut self) {
+        if self.inodes.len() < 2 * (self.names.len() + self.durable_names.len()) + 16 {
+            return;
+        }
         let named: BTreeSet<u64> = self
             .names
             .values()
@@ -203,6 +211,16 @@ fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
+/// What is in a folder, itself and not in the folders below.
+fn inside<'a>(names: &'a Names, path: &'a str) -> impl Iterator<Item = (&'a String, &'a Entry)> {
+    // The root's entries begin with anything; all others with their folder's path.
+    let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+    names
+        .range(prefix.clone()..)
+        .take_while(move |(name, _)| name.starts_with(&prefix))
+        .filter(move |(name, _)| parent(name) == path)
+}
+
 /// All folders above, the root excepted.
 fn parents(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(parent(path)), |path| Some(parent(path)))
@@ -216,7 +234,7 @@ impl Disk for MemDisk {
         if !state.dir_exists(parent(path)) {
             return Err(DiskError::NotFound);
         }
-        let free = state.total.map_or(u64::MAX, |total| total.saturating_sub(state.used()));
+        let free = state.free();
         let fits = usize::try_from(free).unwrap_or(usize::MAX).min(bytes.len());
         let inode = Inode { bytes: bytes[..fits].to_vec(), durable: None, modified: state.clock };
         let number = state.next_inode;
@@ -262,13 +280,11 @@ impl Disk for MemDisk {
                 return Err(DiskError::NotFound);
             }
             let path = path.trim_end_matches('/');
-            let now: Vec<(String, Entry)> = state
-                .names
-                .iter()
-                .filter(|(name, _)| parent(name) == path)
-                .map(|(name, entry)| (name.clone(), *entry))
-                .collect();
-            state.durable_names.retain(|name, _| parent(name) != path);
+            let now: Vec<(String, Entry)> =
+                inside(&state.names, path).map(|(name, entry)| (name.clone(), *entry)).collect();
+            let before: Vec<String> =
+                inside(&state.durable_names, path).map(|(name, _)| name.clone()).collect();
+            before.iter().for_each(|name| drop(state.durable_names.remove(name)));
             state.durable_names.extend(now);
         }
         state.drop_unnamed();
@@ -315,8 +331,7 @@ impl Disk for MemDisk {
     fn list(&self, path: &str) -> Result<Vec<DirEntry>, DiskError> {
         let state = self.lock();
         let path = path.trim_end_matches('/');
-        let inside = state.names.iter().filter(|(name, _)| parent(name) == path);
-        Ok(inside
+        Ok(inside(&state.names, path)
             .map(|(name, what)| match what {
                 Entry::File(inode) => entry(name, &state.inodes[inode]),
                 Entry::Dir => DirEntry { name: base(name), len: 0, modified: 0 },
@@ -326,8 +341,7 @@ impl Disk for MemDisk {
 
     fn space(&self, _path: &str) -> Result<Space, DiskError> {
         let state = self.lock();
-        let total = state.total.unwrap_or(u64::MAX);
-        Ok(Space { total, available: total.saturating_sub(state.used()) })
+        Ok(Space { total: state.total.unwrap_or(u64::MAX), available: state.free() })
     }
 }
 
