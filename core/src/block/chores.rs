@@ -1,6 +1,6 @@
 //! Maintenance of block files: listing, checking, removing orphans, moving between directories.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 
@@ -13,6 +13,8 @@ use super::{
     seal::{self, BLOCK_MAX},
 };
 use crate::{effect::PeerError, id::Hash, time::Timestamp};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Files {
     /// Does a piece of maintenance. `counted` is asked by [`Chore::RemoveOrphan`] alone.
@@ -106,11 +108,13 @@ impl Files {
         removed.unwrap_or(Ok(false))
     }
 
-    /// Whether a file of the block was written at this time or later.
+    /// Whether a file of the block was written at this time or in the day after. Later than that is the future: such a date is
+    /// from a clock that was wrong, and would protect the file for as long as it was wrong by.
     fn is_younger(&self, hash: Hash, than: Timestamp) -> Result<bool, PeerError> {
         for (_, _, file) in self.dirs.places(hash) {
             let stat = self.dirs.disk.stat(&file).map_err(|error| failed(&file, error))?;
-            if stat.is_some_and(|entry| entry.modified >= than.0) {
+            let day = than.0..than.after(DAY).0;
+            if stat.is_some_and(|entry| day.contains(&entry.modified)) {
                 return Ok(true);
             }
         }

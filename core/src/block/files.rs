@@ -199,7 +199,7 @@ impl Files {
             match self.look(hash, form, &file) {
                 Ok(Found::Sound(payload)) => return Ok(payload),
                 Ok(Found::Nothing) => {}
-                Ok(Found::Damaged(reason)) => match self.set_aside(hash, form, &file, &reason)? {
+                Ok(Found::Damaged(reason)) => match self.set_aside(hash, form, &file, &reason) {
                     Some(payload) => return Ok(payload),
                     None => error = PeerError::Corrupt,
                 },
@@ -261,23 +261,25 @@ impl Files {
     }
 
     /// Renames a damaged file out of the way, unless a writer is about to replace it or has just done so: then the good block
-    /// is returned.
-    fn set_aside(
-        &self,
-        hash: Hash,
-        form: Form,
-        file: &str,
-        reason: &str,
-    ) -> Result<Option<Payload>, PeerError> {
-        let done = self.pins.unless_pinned(hash, 0, || match self.look(hash, form, file)? {
-            Found::Sound(payload) => Ok(Some(payload)),
-            Found::Nothing => Ok(None),
-            Found::Damaged(_) => {
+    /// is returned. A file that cannot be renamed stays, and is found damaged again.
+    fn set_aside(&self, hash: Hash, form: Form, file: &str, reason: &str) -> Option<Payload> {
+        let found = self.pins.unless_pinned(hash, 0, || {
+            let found = self.look(hash, form, file)?;
+            if let Found::Damaged(_) = found {
                 log::error!("{file}: {reason}; set aside as {file}{SET_ASIDE}");
-                self.dirs.disk.rename(file, &format!("{file}{SET_ASIDE}")).map(|()| None)
+                self.dirs.disk.rename(file, &format!("{file}{SET_ASIDE}"))?;
             }
+            Ok(found)
         });
-        done.unwrap_or(Ok(None)).map_err(|error| failed(file, error))
+        match found {
+            Some(Ok(Found::Sound(payload))) => Some(payload),
+            Some(Ok(Found::Damaged(_) | Found::Nothing)) | None => None,
+            Some(Err(error)) => {
+                let error: DiskError = error;
+                log::error!("{file}: {reason}; it cannot be set aside: {error}");
+                None
+            }
+        }
     }
 
     fn store_group(&self, blocks: &[Payload]) -> Vec<Result<(), PeerError>> {

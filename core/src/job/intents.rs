@@ -12,20 +12,26 @@ use crate::{
     view::View,
 };
 
-/// Queues the data of every stale intent for dropping. An intent of the running process is never stale: its writer is alive,
-/// or has tried to close it and could not reach the database, which the next start finds.
+/// Queues the data of every stale intent for dropping. An intent of the running process is left alone: its writer is alive and
+/// may take as long as it likes; or it has panicked, and the next start finds what it left.
 pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
     let mut from = Vec::new();
     let mut dropped = 0_u64;
+    let mut verdict = Verdict::Done;
     loop {
         let began = cx.now().mono;
         let page = scan_local(cx, view, Table::Intent, from, None).await?;
         for (row_key, value) in page.rows {
-            let row = table::decode(Table::Intent, &value).map_err(PeerError::Store)?;
-            if let IntentRow::Writing { boot } = row
-                && boot != view.boot
-            {
-                dropped += u64::from(give_up(cx, view, row_key, value).await?);
+            match stale(view, &row_key, &value) {
+                Ok(None) => {}
+                Ok(Some(data)) => {
+                    dropped += u64::from(give_up(cx, view, data, row_key, value).await?);
+                }
+                Err(error) => {
+                    // One damaged row does not keep the others.
+                    log::error!("intent {}: {error}", hex::encode(&row_key));
+                    verdict = Verdict::Failed;
+                }
             }
         }
         let Some(next) = page.next else { break };
@@ -35,12 +41,31 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
     if dropped > 0 {
         log::info!("dropped {dropped} uploads that an earlier run of this node left unfinished");
     }
-    Ok(Verdict::Done)
+    Ok(verdict)
+}
+
+/// The data of an intent, if its writer is gone.
+fn stale(
+    view: &View,
+    row_key: &[u8],
+    value: &[u8],
+) -> Result<Option<(Position, VersionId)>, PeerError> {
+    match table::decode(Table::Intent, value).map_err(PeerError::Store)? {
+        IntentRow::Writing { boot } if boot != view.boot => {
+            parse(row_key).map(Some).ok_or_else(|| damaged(Table::Intent, row_key))
+        }
+        IntentRow::Writing { .. } | IntentRow::Done => Ok(None),
+    }
 }
 
 /// Closes an intent and queues its data, unless it has been closed since it was read.
-async fn give_up(cx: Cx, view: &View, row_key: Vec<u8>, value: Vec<u8>) -> Result<bool, PeerError> {
-    let (position, data) = parse(&row_key).ok_or_else(|| damaged(Table::Intent, &row_key))?;
+async fn give_up(
+    cx: Cx,
+    view: &View,
+    (position, data): (Position, VersionId),
+    row_key: Vec<u8>,
+    value: Vec<u8>,
+) -> Result<bool, PeerError> {
     let now = cx.now().wall;
     let ops = vec![
         Op::Enqueue { due: now, job: Job::DropData { position, data } },

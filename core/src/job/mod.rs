@@ -91,6 +91,16 @@ pub enum Verdict {
     Failed,
 }
 
+impl Verdict {
+    /// Done if both are.
+    fn and(self, other: Self) -> Self {
+        match self {
+            Self::Done => other,
+            Self::Failed => Self::Failed,
+        }
+    }
+}
+
 /// Where a job leaves its [`Verdict`]; set once its task is done.
 pub type Slot = Arc<OnceLock<Verdict>>;
 

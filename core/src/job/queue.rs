@@ -10,6 +10,7 @@ use crate::{
     store::{Batch, Guard, Op, Outcome, StoreError, Table},
     table::{self, queue::Job},
     task::Cx,
+    time::Timestamp,
     view::View,
 };
 
@@ -23,18 +24,40 @@ const RETRY: Duration = Duration::from_secs(60);
 /// A job that met a damaged row is tried again after this: somebody may have repaired it.
 const RETRY_DAMAGED: Duration = Duration::from_secs(3600);
 
+/// How far a clock may be corrected before what it has queued counts as misdated.
+const CLOCK_SLACK: Duration = Duration::from_secs(24 * 3600);
+
 /// A row of the queue.
 type Entry = (Vec<u8>, Job);
 
 /// Works off everything that is due. A job that fails is put off, and does not keep the others; if not even that can be
 /// committed, the row stays as it is and the run has failed.
 pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
+    let now = cx.now().wall;
+    let due =
+        range(cx, view, Vec::new(), Some(key_at(now.after(Duration::from_millis(1))))).await?;
+    // Nothing is ever queued for so late, unless by a clock that was wrong. It would wait for as long as it was wrong by.
+    let longest = view.config.tombstone_delay.max(view.config.block_delay).max(RETRY_DAMAGED);
+    let beyond = now.after(longest).after(CLOCK_SLACK);
+    Ok(due.and(range(cx, view, key_at(beyond), None).await?))
+}
+
+/// The queue's rows are ordered by due time.
+fn key_at(due: Timestamp) -> Vec<u8> {
+    due.0.to_be_bytes().to_vec()
+}
+
+/// Works off a range of the queue.
+async fn range(
+    cx: Cx,
+    view: &View,
+    mut from: Vec<u8>,
+    until: Option<Vec<u8>>,
+) -> Result<Verdict, PeerError> {
     let mut verdict = Verdict::Done;
-    let mut from = Vec::new();
     loop {
-        let began = cx.now();
-        let until = began.wall.0.saturating_add(1).to_be_bytes().to_vec();
-        let page = scan_local(cx, view, Table::Queue, from, Some(until)).await?;
+        let began = cx.now().mono;
+        let page = scan_local(cx, view, Table::Queue, from, until.clone()).await?;
         let (mut reaps, mut others) = (Vec::new(), Vec::new());
         for (row_key, value) in page.rows {
             match table::decode::<Job>(Table::Queue, &value) {
@@ -51,7 +74,7 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
         side_by_side(cx, view, others).await?;
         let Some(next) = page.next else { return Ok(verdict) };
         from = next;
-        rest(cx, began.mono, 1).await;
+        rest(cx, began, 1).await;
     }
 }
 

@@ -18,6 +18,7 @@ const PAGE: usize = 64;
 /// nothing the next time.
 pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
     let mut from = Vec::new();
+    let mut verdict = Verdict::Done;
     loop {
         let began = cx.now().mono;
         let page = scan_local(cx, view, Table::Bucket, from, None).await?;
@@ -32,13 +33,19 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
                 }
             }
         }
-        let Some(next) = page.next else { return Ok(Verdict::Done) };
+        let Some(next) = page.next else { return Ok(verdict) };
         from = next;
         rest(cx, began, 1).await;
     }
 }
 
-async fn abort_all(cx: Cx, view: &View, bucket: BucketId, shard: u16) -> Result<(), PeerError> {
+async fn abort_all(
+    cx: Cx,
+    view: &View,
+    bucket: BucketId,
+    shard: u16,
+) -> Result<Verdict, PeerError> {
+    let mut verdict = Verdict::Done;
     let position = Position::of_shard(bucket, shard);
     let mut from = key::shard_prefix(bucket, shard);
     let until = key::after_prefix(&from);
@@ -47,12 +54,20 @@ async fn abort_all(cx: Cx, view: &View, bucket: BucketId, shard: u16) -> Result<
         let range = (from, until.clone());
         let page = scan(cx, view, position, Table::Upload, range, PAGE).await?;
         for (row_key, value) in page.rows {
-            let row: UploadRow = table::decode(Table::Upload, &value).map_err(PeerError::Store)?;
-            if row.is_open() && abort(cx, view, position, row_key, value).await? {
-                log::info!("aborted a multipart upload of the deleted bucket {bucket}");
+            match table::decode::<UploadRow>(Table::Upload, &value) {
+                Ok(row) if row.is_open() => {
+                    if abort(cx, view, position, row_key, value).await? {
+                        log::info!("aborted a multipart upload of the deleted bucket {bucket}");
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    log::error!("upload {}: {error}", hex::encode(&row_key));
+                    verdict = Verdict::Failed;
+                }
             }
         }
-        let Some(next) = page.next else { return Ok(()) };
+        let Some(next) = page.next else { return Ok(verdict) };
         from = next;
         rest(cx, began, 1).await;
     }

@@ -183,6 +183,29 @@ fn orphans_go_only_when_old_uncounted_and_unused() {
     assert_loads(&files, &block(0));
     assert_eq!(remove(1001, false), ChoreReport::Removed(true));
     assert_eq!(remove(1001, false), ChoreReport::Removed(false), "gone already");
+    disk.set_clock(1000 + 48 * 3_600_000);
+    stored(&files, &[block(0)]);
+    assert_eq!(
+        remove(1001, false),
+        ChoreReport::Removed(true),
+        "written by a clock two days ahead"
+    );
+}
+
+#[test]
+fn a_damaged_file_that_cannot_be_set_aside_does_not_hide_a_sound_one() {
+    let disk = Arc::new(MemDisk::new());
+    stored(&open(&disk, vec![dir("a", 1)]), &blocks(0..1));
+    stored(&open(&disk, vec![dir("b", 1)]), &blocks(0..1));
+    let files = open(&disk, vec![dir("a", 1), dir("b", 1)]);
+    let victim = |dir: &str| disk.files().into_iter().find(|file| file.starts_with(dir)).unwrap();
+    disk.damage(&victim("a/blocks/"), |bytes| bytes.clear());
+    disk.fail_at(disk.steps(), true);
+    assert_loads(&files, &block(0));
+    disk.kill();
+    disk.damage(&victim("b/blocks/"), |bytes| bytes.clear());
+    disk.fail_at(disk.steps(), true);
+    assert_eq!(files.load(block(0).hash()), Err(PeerError::Corrupt));
 }
 
 #[test]

@@ -181,7 +181,7 @@ impl Play {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn nothing_acknowledged_is_lost_and_nothing_is_leaked(moves in moves(), seed in any::<u8>()) {

@@ -204,3 +204,20 @@ fn orphans_are_removed_page_by_page_and_nothing_else() {
     world.check();
     assert_eq!(world.on_disk().len(), 301);
 }
+
+#[test]
+fn a_damaged_row_does_not_keep_the_others() {
+    let mut world = World::new(8);
+    for n in [1, 3] {
+        world.put_data(HERE, id(n), &[block(n)]);
+        world.apply_ops(vec![intent_row(HERE, id(n), IntentRow::Writing { boot: 0 })]);
+    }
+    let damaged = key::intent(HERE, id(2));
+    crate::store::Writer::put(&mut world.store, Table::Intent, &damaged, b"?").unwrap();
+    let bucket = [0; 16];
+    crate::store::Writer::put(&mut world.store, Table::Bucket, &bucket, b"?").unwrap();
+    assert_eq!(world.run(Job::Intents), Verdict::Failed);
+    assert_eq!(world.run(Job::Uploads), Verdict::Failed);
+    world.run(Job::Queue);
+    assert_eq!(world.count(Table::BlockRef), 0);
+}
