@@ -8,6 +8,7 @@ mod get;
 mod list;
 mod multipart;
 mod put;
+mod race;
 mod size;
 
 use crate::{
