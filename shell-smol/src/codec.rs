@@ -81,6 +81,8 @@ pub struct Outgoing {
     raw: Vec<(String, Vec<u8>)>,
     status: u16,
     len: u64,
+    /// Whether http-types does not know the length, because a usize can't hold it.
+    oversize: bool,
     frame: Frame,
     bodyless: bool,
 }
@@ -88,6 +90,11 @@ pub struct Outgoing {
 impl Outgoing {
     /// The response with this head and body.
     pub fn new(head: ResponseHead, body: AnswerBody, frame: Frame) -> Self {
+        Self::bounded(head, body, frame, usize::MAX)
+    }
+
+    /// The same, where http-types is told of lengths up to `max` alone.
+    fn bounded(head: ResponseHead, body: AnswerBody, frame: Frame, max: usize) -> Self {
         let ResponseHead { status, headers, len } = head;
         let code = StatusCode::try_from(status).expect("the core uses statuses that exist");
         let mut response = Response::new(code);
@@ -109,8 +116,9 @@ impl Outgoing {
             response.insert_header("connection", "keep-alive");
         }
         let bodyless = frame.method == Method::Head || matches!(status, 204 | 304);
-        // A length that a usize can't hold must not reach http-types: it would be cut.
-        let fits = usize::try_from(len).ok();
+        // On a 32-bit board an object may be longer than a usize can say. http-types is not told, and would send chunks; so it
+        // makes the head alone, and the body goes out beside it.
+        let fits = usize::try_from(len).ok().filter(|len| *len <= max);
         let body = if bodyless {
             Body::from_reader(smol::io::empty(), fits)
         } else {
@@ -119,20 +127,18 @@ impl Outgoing {
                 AnswerBody::Stream(pieces) => Body::from_reader(Pieces::new(pieces), fits),
             }
         };
+        let oversize = fits.is_none();
+        let nothing = || Body::from_reader(smol::io::empty(), None);
+        let (aside, body) = if oversize { (Some(body), nothing()) } else { (None, body) };
         // Setting a body makes up a content type where there is none.
         let typed = response.header(CONTENT_TYPE).is_some();
         response.set_body(body);
         if !typed {
             response.remove_header(CONTENT_TYPE);
         }
-        let aside = (fits.is_none() && !bodyless).then(|| {
-            let body = response.take_body();
-            response.set_body(Body::from_reader(smol::io::empty(), None));
-            body
-        });
-        let method = if bodyless || aside.is_some() { Method::Head } else { frame.method };
+        let method = if bodyless || oversize { Method::Head } else { frame.method };
         let encoder = Encoder::new(response, method);
-        Self { encoder, aside, raw, status, len, frame, bodyless }
+        Self { encoder, aside, raw, status, len, oversize, frame, bodyless }
     }
 
     /// Writes it. Whether it is as long as its head says.
@@ -192,7 +198,7 @@ impl Outgoing {
         if matches!(self.status, 204 | 304) {
             // RFC 9110 § 8.6: not with a 204; and for a 304 it would have to be the length of the 200.
             strip_line(&mut head, "content-length");
-        } else if usize::try_from(self.len).is_err() {
+        } else if self.oversize {
             strip_line(&mut head, "transfer-encoding");
             head.extend_from_slice(format!("content-length: {}\r\n", self.len).as_bytes());
         }
@@ -261,5 +267,116 @@ impl AsyncBufRead for Pieces {
 
     fn consume(mut self: Pin<&mut Self>, amount: usize) {
         self.piece.advance(amount);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read,
+        net::{TcpListener, TcpStream},
+    };
+
+    use mews_core::http::limits::Limits;
+    use smol::{Async, channel};
+
+    use super::*;
+    use crate::host::Clock;
+
+    const GET: Frame = Frame { method: Method::Get, version: Version::Http11, keep: true };
+
+    fn full(text: &str) -> AnswerBody {
+        AnswerBody::Full(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    /// The head and the body that a client gets, and whether they were sent whole.
+    fn sent(outgoing: Outgoing) -> (String, String, bool) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let mut client = TcpStream::connect(address).expect("it listens");
+        let (socket, _) = listener.accept().expect("a client");
+        let socket = Async::new(socket).expect("a socket");
+        let link = Link::new(socket, String::new(), Clock::start(), Limits::default());
+        let whole = smol::block_on(outgoing.send(&link)).expect("the client reads");
+        drop(link);
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).expect("all of it");
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        (head.to_owned(), body.to_owned(), whole)
+    }
+
+    fn fields(head: &str) -> Vec<&str> {
+        // The date is today's.
+        head.split("\r\n").filter(|line| !line.starts_with("date: ")).collect()
+    }
+
+    #[test]
+    fn a_response_is_what_the_core_said_and_no_more() {
+        let head = ResponseHead::new(200, 5).header("etag", "\"x\"");
+        let (head, body, whole) = sent(Outgoing::new(head, full("hello"), GET));
+        assert_eq!(fields(&head), ["HTTP/1.1 200 OK", "content-length: 5", "etag: \"x\""]);
+        assert!(head.contains("date: "), "{head}");
+        assert_eq!((body.as_str(), whole), ("hello", true));
+    }
+
+    #[test]
+    fn values_beyond_ascii_are_sent_as_they_are() {
+        let head = ResponseHead::new(200, 0).header("x-amz-meta-k", "caf\u{e9}");
+        let (head, ..) = sent(Outgoing::new(head, full(""), GET));
+        assert!(head.contains("\r\nx-amz-meta-k: caf\u{e9}"), "{head}");
+    }
+
+    #[test]
+    fn a_length_beyond_usize_is_declared_all_the_same() {
+        let head = || ResponseHead::new(200, 5);
+        let expected = ["HTTP/1.1 200 OK", "content-length: 5"];
+        let (got, body, whole) = sent(Outgoing::bounded(head(), full("hello"), GET, 4));
+        assert_eq!((fields(&got), body.as_str(), whole), (expected.to_vec(), "hello", true));
+        let frame = Frame { method: Method::Head, ..GET };
+        let (got, body, whole) = sent(Outgoing::bounded(head(), full(""), frame, 4));
+        assert_eq!((fields(&got), body.as_str(), whole), (expected.to_vec(), "", true));
+    }
+
+    #[test]
+    fn some_answers_have_no_body() {
+        let (head, body, whole) = sent(Outgoing::new(ResponseHead::new(204, 0), full(""), GET));
+        assert_eq!(
+            (fields(&head), body.as_str(), whole),
+            (vec!["HTTP/1.1 204 No Content"], "", true)
+        );
+        let frame = Frame { method: Method::Head, ..GET };
+        let (head, body, whole) = sent(Outgoing::new(ResponseHead::new(200, 7), full(""), frame));
+        assert_eq!(fields(&head)[1], "content-length: 7");
+        assert_eq!((body.as_str(), whole), ("", true));
+    }
+
+    #[test]
+    fn the_connection_is_spoken_of_where_it_must_be() {
+        let of = |version, keep| {
+            let frame = Frame { version, keep, ..GET };
+            let (head, ..) = sent(Outgoing::new(ResponseHead::new(200, 0), full(""), frame));
+            let connection = head.split("\r\n").find_map(|line| line.strip_prefix("connection: "));
+            (head[..8].to_owned(), connection.unwrap_or_default().to_owned())
+        };
+        let expected =
+            |version: &str, connection: &str| (version.to_owned(), connection.to_owned());
+        assert_eq!(of(Version::Http11, true), expected("HTTP/1.1", ""));
+        assert_eq!(of(Version::Http11, false), expected("HTTP/1.1", "close"));
+        assert_eq!(of(Version::Http10, true), expected("HTTP/1.0", "keep-alive"));
+        assert_eq!(of(Version::Http10, false), expected("HTTP/1.0", "close"));
+    }
+
+    #[test]
+    fn a_stream_that_ends_early_is_not_whole() {
+        let (pieces, stream) = channel::bounded(2);
+        pieces.try_send(Bytes::from_static(b"he")).expect("there is room");
+        pieces.try_send(Bytes::from_static(b"llo")).expect("there is room");
+        drop(pieces);
+        let outgoing = |len, stream| {
+            Outgoing::new(ResponseHead::new(200, len), AnswerBody::Stream(stream), GET)
+        };
+        let (_, body, whole) = sent(outgoing(6, stream));
+        assert_eq!((body.as_str(), whole), ("hello", false));
     }
 }
