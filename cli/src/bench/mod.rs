@@ -87,7 +87,7 @@ pub struct Args {
     /// how many operations, instead of how long
     #[argh(option)]
     pub count: Option<u64>,
-    /// objects to have there for get, head, list, delete and mixed (default by kind and size)
+    /// objects to have there for get, head, list, delete and mixed (default by kind and size; with --suite, for list and delete)
     #[argh(option)]
     pub objects: Option<u64>,
     /// the share of puts in mixed, in percent (default 30)

@@ -21,9 +21,33 @@ const ROWS: [(Kind, u64, usize); 12] = [
     (Kind::Delete, 1 << 10, 64),
 ];
 
-/// The rows, with the rest from the arguments.
+/// The rows, with the rest from the arguments. `--objects` is for the rows whose objects are small: as many of 16 MiB would
+/// fill a disk.
 pub fn rows(args: &Args) -> Vec<Work> {
-    ROWS.into_iter()
-        .map(|(kind, size, connections)| Work::new(kind, size, connections, args))
-        .collect()
+    let by_size = Args { objects: None, ..args.clone() };
+    let row = |(kind, size, connections)| match kind {
+        Kind::List | Kind::Delete => Work::new(kind, size, connections, args),
+        Kind::Put | Kind::Get | Kind::Head | Kind::Mixed => {
+            Work::new(kind, size, connections, &by_size)
+        }
+    };
+    ROWS.into_iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use argh::FromArgs;
+
+    use super::*;
+
+    #[test]
+    fn no_row_makes_more_than_it_needs() {
+        let args = Args::from_args(&["bench"], &["--suite", "--objects", "20000"]).unwrap();
+        for row in rows(&args) {
+            let bytes = row.objects * row.size;
+            assert!(bytes <= 256 << 20, "{}: {bytes} bytes beforehand", row.title());
+        }
+        let list = rows(&args).into_iter().find(|row| row.kind == Kind::List).unwrap();
+        assert_eq!(list.title(), "LIST 1000 of 20000");
+    }
 }
