@@ -86,13 +86,7 @@ pub(crate) async fn delete_objects(cx: Cx, call: &Call) -> Result<Response, S3Er
     let document = cx.collect(xml::DELETE_MAX).await?;
     let request: Delete = xml::parse(&document, "Delete")?;
     drop(document);
-    if request.objects.is_empty() || request.objects.len() > KEYS_MAX {
-        return Err(S3Error::new(
-            Code::MalformedXML,
-            "The XML you provided was not well-formed or did not validate against our published schema: it must name 1 \
-             to 1000 objects.",
-        ));
-    }
+    check(&request)?;
     let refusals: Vec<_> = request.objects.iter().map(refusal).collect();
     let mut groups: Vec<(Position, BTreeMap<Vec<u8>, Target>)> = Vec::new();
     let accepted = request.objects.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
@@ -114,8 +108,16 @@ pub(crate) async fn delete_objects(cx: Cx, call: &Call) -> Result<Response, S3Er
     let mut failed = Vec::new();
     for (position, targets) in &groups {
         if let Err(error) = delete_group(cx, &call.view, *position, targets).await {
+            let cause = error.cause.as_deref().unwrap_or_default();
+            log::warn!("DeleteObjects: {} keys: {error} {cause}", targets.len());
             failed.push((targets, error));
         }
+    }
+    // With nothing deleted, the request has failed, and clients know how to try it again.
+    if failed.len() == groups.len()
+        && let Some((_, error)) = failed.pop()
+    {
+        return Err(error);
     }
     let error_of = |object: &Object| {
         let row_key = call.bucket().target(object.key.as_bytes()).row_key;
@@ -138,6 +140,21 @@ pub(crate) async fn delete_objects(cx: Cx, call: &Call) -> Result<Response, S3Er
         }
     }
     Ok(Response::xml(200, xml::to_xml("DeleteResult", &result)?))
+}
+
+/// What is wrong with the request as a whole, before anything is deleted.
+fn check(request: &Delete) -> Result<(), S3Error> {
+    let malformed = |what: &str| {
+        let text = "The XML you provided was not well-formed or did not validate against our published schema";
+        Err(S3Error::new(Code::MalformedXML, format!("{text}: {what}.")))
+    };
+    if request.objects.is_empty() || request.objects.len() > KEYS_MAX {
+        return malformed("it must name 1 to 1000 objects");
+    }
+    if !request.objects.iter().all(|object| xml::is_representable(&object.key)) {
+        return malformed("a key holds a character that XML 1.0 cannot carry; use DeleteObject");
+    }
+    Ok(())
 }
 
 /// AWS takes this operation only with something to check the document by.

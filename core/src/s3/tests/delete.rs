@@ -5,8 +5,9 @@ use md5::{Digest, Md5};
 
 use super::{effects, get, put};
 use crate::{
+    effect::PeerError,
     store::Table,
-    testing::{Ask, Host},
+    testing::{Ask, CommitFault, Host},
 };
 
 fn delete(target: &str) -> Ask {
@@ -100,6 +101,26 @@ fn quiet_tells_only_of_errors() {
     assert_eq!(reply.elements("Deleted").len(), 0);
     assert_eq!(reply.elements("Code"), ["KeyTooLongError", "NoSuchVersion", "NotImplemented"]);
     assert_eq!(host.ask(Ask::get("/bucket/a")).outcome(), "404 NoSuchKey");
+}
+
+#[test]
+fn a_failed_commit_deletes_nothing_and_says_so() {
+    let mut host = Host::new();
+    put(&mut host, "/bucket/a", "x");
+    host.faults.commit = Some((0, CommitFault::Nothing(PeerError::TimedOut)));
+    let reply = host.ask(many("<Delete><Object><Key>a</Key></Object></Delete>"));
+    assert_eq!(reply.outcome(), "503 ServiceUnavailable");
+    assert_eq!(get(&mut host, "/bucket/a"), b"x");
+}
+
+#[test]
+fn a_key_that_the_answer_could_not_name_is_refused_beforehand() {
+    let mut host = Host::new();
+    put(&mut host, "/bucket/a", "x");
+    let document =
+        "<Delete><Object><Key>a</Key></Object><Object><Key>\u{1}</Key></Object></Delete>";
+    assert_eq!(host.ask(many(document)).outcome(), "400 MalformedXML");
+    assert_eq!(get(&mut host, "/bucket/a"), b"x");
 }
 
 #[test]
