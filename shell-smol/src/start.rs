@@ -20,7 +20,7 @@ use mews_core::{
     },
     node::Node,
     seed::Seed,
-    store::{StoreError, apply::Delays, redb::Db},
+    store::{StoreError, apply::Delays, read, redb::Db, reserve::Reserve},
     view::{Config, Ring, View},
 };
 use ring::rand::{SecureRandom, SystemRandom};
@@ -183,9 +183,16 @@ pub fn host(place: &Place, config: Config, bounds: &Bounds) -> Result<Started, T
     place.secret(plan::ADMIN_TOKEN, &identity::token_text(random()?))?;
     let delays = Delays { block: config.block_delay, tombstone: config.tombstone_delay };
     let db = Arc::new(place.open_database(bounds.cache_bytes, delays)?);
-    let files = Arc::new(place.open_files(db.boot() > 1)?);
+    let used_before = db.snapshot().and_then(|rows| read::holds_blocks(&rows));
+    let used_before = used_before.map_err(|error| Trouble::Database {
+        path: place.path.join(plan::DATABASE).display().to_string(),
+        reason: error.to_string(),
+    })?;
+    let files = Arc::new(place.open_files(used_before)?);
     let system = |error: std::io::Error| Trouble::System { reason: error.to_string() };
-    let (writer, ended) = Writer::start(Arc::clone(&db), Arc::clone(&files)).map_err(system)?;
+    let reserve = Reserve::new(Arc::new(StdDisk::new(&place.path)), plan::META, None);
+    let (writer, ended) =
+        Writer::start(Arc::clone(&db), Arc::clone(&files), reserve).map_err(system)?;
     let workers = Workers::new(bounds.blocking_threads);
     let blocks = Blocks::start(files, workers.clone(), bounds, &config).map_err(system)?;
     let clock = Clock::start();

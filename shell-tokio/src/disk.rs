@@ -30,6 +30,12 @@ impl StdDisk {
     fn at(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
+
+    /// Makes the whole file system durable that a file or directory is on.
+    fn sync_all(&self, path: &str) -> Result<(), DiskError> {
+        let file = File::open(self.at(path)).map_err(failed)?;
+        rustix::fs::syncfs(file).map_err(|error| failed(error.into()))
+    }
 }
 
 fn failed(error: io::Error) -> DiskError {
@@ -100,8 +106,7 @@ impl Disk for StdDisk {
 
     fn sync(&self, paths: &[String]) -> Result<(), DiskError> {
         if paths.len() >= SYNCFS_FROM {
-            let file = File::open(self.at(&paths[0])).map_err(failed)?;
-            return rustix::fs::syncfs(file).map_err(|error| failed(error.into()));
+            return self.sync_all(&paths[0]);
         }
         paths.iter().try_for_each(|path| {
             File::open(self.at(path)).and_then(|file| file.sync_data()).map_err(failed)
@@ -113,11 +118,15 @@ impl Disk for StdDisk {
     }
 
     fn sync_dirs(&self, paths: &[String]) -> Result<(), DiskError> {
+        if paths.len() >= SYNCFS_FROM {
+            return self.sync_all(&paths[0]);
+        }
         paths.iter().try_for_each(|path| sync_dir(&self.at(path)).map_err(failed))
     }
 
     fn create_dir(&self, path: &str) -> Result<(), DiskError> {
-        create_dirs(&self.at(path)).map_err(failed)
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(plan::DIR_MODE).create(self.at(path)).map_err(failed)
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>, DiskError> {

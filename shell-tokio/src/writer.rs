@@ -6,7 +6,9 @@ use mews_core::{
     block::files::{Files, Pin},
     effect::PeerError,
     id::Hash,
-    store::{Batch, Outcome, Snapshot, StoreError, Table, group::Group, redb::Db},
+    store::{
+        Batch, Outcome, Snapshot, StoreError, Table, group::Group, redb::Db, reserve::Reserve,
+    },
     table::key,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +21,7 @@ const QUEUE: usize = mews_core::store::group::GROUP_BATCHES_MAX;
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<(Batch, Waiter)>,
+    reserve: Arc<Reserve>,
 }
 
 struct Waiter {
@@ -34,6 +37,7 @@ impl Writer {
     pub fn start(
         db: Arc<Db>,
         files: Arc<Files>,
+        reserve: Reserve,
     ) -> io::Result<(Self, oneshot::Receiver<Option<StoreError>>)> {
         let (queue, batches) = mpsc::channel(QUEUE);
         let (ended, end) = oneshot::channel();
@@ -44,11 +48,12 @@ impl Writer {
             // Nobody listening means that the process is ending anyway.
             drop(ended.send(result.err()));
         })?;
-        Ok((Self { queue }, end))
+        Ok((Self { queue, reserve: Arc::new(reserve) }, end))
     }
 
     /// Commits a batch; done once it is durable.
     pub async fn commit(&self, batch: Batch, pin: Option<Pin>) -> Result<Outcome, PeerError> {
+        self.reserve.admit(&batch)?;
         let (done, outcome) = oneshot::channel();
         let closed = PeerError::Store(StoreError::Closed);
         if self.queue.send((batch, Waiter { done, _pin: pin })).await.is_err() {

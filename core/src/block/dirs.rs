@@ -13,7 +13,7 @@ use std::sync::{
 
 use super::{
     Form,
-    disk::{Disk, DiskError, Space},
+    disk::{Disk, DiskError},
     files::{DataDir, FilesError},
 };
 use crate::id::Hash;
@@ -28,13 +28,6 @@ const MARKER: &str = "mews-marker";
 const MARKER_TEXT: &[u8] =
     b"This directory holds blocks of a Mews store. Mews starts only if this file is here:\n\
     if it is not, the disk is probably not mounted.\n";
-
-/// What stays free by default, at most: a delete writes little, but the database may have to grow before it can shrink. Its
-/// largest transaction (4 MiB of rows, each row on a page of its own) touches less than 512 MiB of pages; twice that.
-const RESERVE_MAX: u64 = 1 << 30;
-
-/// What stays free by default, as a share of a small file system: one part in so many.
-const RESERVE_SHARE: u64 = 20;
 
 /// One data directory.
 pub(super) struct Dir {
@@ -173,11 +166,6 @@ impl Dirs {
     pub(super) fn room(&self) -> Room<'_> {
         Room { dirs: self, left: vec![None; self.dirs.len()] }
     }
-
-    /// What must stay free of such a file system.
-    fn reserve(&self, space: Space) -> u64 {
-        self.reserve.unwrap_or_else(|| RESERVE_MAX.min(space.total / RESERVE_SHARE))
-    }
 }
 
 /// A count of the space that one group of blocks may use. Groups on several threads do not see each other's counts; what they
@@ -208,7 +196,7 @@ impl Room<'_> {
         }
         let path = &self.dirs.dirs[index].path;
         let left = match self.dirs.disk.space(path) {
-            Ok(space) => space.available.saturating_sub(self.dirs.reserve(space)),
+            Ok(space) => space.spare(self.dirs.reserve),
             Err(error) => {
                 log::error!("data directory {path}: {error}; nothing is written to it");
                 0

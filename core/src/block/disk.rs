@@ -39,6 +39,23 @@ pub struct Space {
     pub available: u64,
 }
 
+/// What stays free by default, at most: a delete writes little, but the database may have to grow before it can shrink. Its
+/// largest transaction (4 MiB of rows, each row on pages of its own) touches some 64 MiB of pages, and free pages are only
+/// used again by the next but one; several times that.
+const RESERVE_MAX: u64 = 1 << 30;
+
+/// What stays free by default, as a share of a small file system: one part in so many.
+const RESERVE_SHARE: u64 = 20;
+
+impl Space {
+    /// What may be used while `reserve` bytes stay free, so that deletes still work on a full disk. By default 5 % or 1 GiB,
+    /// whichever is smaller.
+    pub fn spare(self, reserve: Option<u64>) -> u64 {
+        let reserve = reserve.unwrap_or_else(|| RESERVE_MAX.min(self.total / RESERVE_SHARE));
+        self.available.saturating_sub(reserve)
+    }
+}
+
 /// What one entry of a directory is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirEntry {
@@ -55,12 +72,14 @@ pub struct DirEntry {
 pub trait Disk: Send + Sync {
     /// Creates (or truncates) a file with these bytes. Not yet durable.
     fn create(&self, path: &str, bytes: &[u8]) -> Result<(), DiskError>;
-    /// Makes the bytes of these files durable. Many at once, so that one flush of the device can serve them all.
+    /// Makes the bytes of these files durable. Many at once, so that one flush of the device can serve them all; all of one
+    /// call are in one data directory, hence on one file system.
     fn sync(&self, paths: &[String]) -> Result<(), DiskError>;
     /// Gives a file another name in the same file system, replacing what had it. Atomic; not yet durable.
     /// [`DiskError::NotFound`] if the file, or the directory of its new name, is not there.
     fn rename(&self, from: &str, to: &str) -> Result<(), DiskError>;
-    /// Makes the names in these directories durable. The root is the empty path.
+    /// Makes the names in these directories durable. The root is the empty path. All of one call are on one file system, unless
+    /// they are a data directory and the one above it.
     fn sync_dirs(&self, paths: &[String]) -> Result<(), DiskError>;
     /// Creates a directory and its missing parents; no error if it is there. Not yet durable: the name of a directory is, once
     /// its parent has been through [`Disk::sync_dirs`].

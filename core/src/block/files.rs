@@ -56,8 +56,8 @@ pub struct FilesOptions {
     /// Bytes that stay free on each file system, so that deletes still work when it is full. By default 5 % of it or 1 GiB,
     /// whichever is smaller.
     pub reserve: Option<u64>,
-    /// Whether the node has been started before on this database (its boot counter was past the first): then a data directory
-    /// without its marker file is a disk that is not mounted, and the start is refused.
+    /// Whether there are blocks already ([`holds_blocks`](crate::store::read::holds_blocks)): then a data directory without its
+    /// marker file is a disk that is not mounted, and the start is refused.
     pub used_before: bool,
 }
 

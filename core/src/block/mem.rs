@@ -284,7 +284,9 @@ impl Disk for MemDisk {
                 inside(&state.names, path).map(|(name, entry)| (name.clone(), *entry)).collect();
             let before: Vec<String> =
                 inside(&state.durable_names, path).map(|(name, _)| name.clone()).collect();
-            before.iter().for_each(|name| drop(state.durable_names.remove(name)));
+            for name in before {
+                state.durable_names.remove(&name);
+            }
             state.durable_names.extend(now);
         }
         state.drop_unnamed();

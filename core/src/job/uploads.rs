@@ -23,13 +23,18 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
         let began = cx.now().mono;
         let page = scan_local(cx, view, Table::Bucket, from, None).await?;
         for (row_key, value) in page.rows {
-            let row: BucketRow = table::decode(Table::Bucket, &value).map_err(PeerError::Store)?;
-            let Some(bucket) = BucketId::from_slice(&row_key) else {
-                return Err(super::damaged(Table::Bucket, &row_key));
-            };
-            if row.deleted {
-                for shard in 0..row.shards {
-                    abort_all(cx, view, bucket, shard).await?;
+            let row = table::decode::<BucketRow>(Table::Bucket, &value);
+            match (row, BucketId::from_slice(&row_key)) {
+                (Ok(row), Some(bucket)) if row.deleted => {
+                    for shard in 0..row.shards {
+                        verdict = verdict.and(abort_all(cx, view, bucket, shard).await?);
+                    }
+                }
+                (Ok(_), Some(_)) => {}
+                // One damaged row does not keep the others.
+                (row, _) => {
+                    log::error!("bucket {}: damaged row {:?}", hex::encode(&row_key), row.err());
+                    verdict = Verdict::Failed;
                 }
             }
         }

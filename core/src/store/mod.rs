@@ -12,6 +12,7 @@ mod list;
 pub mod map;
 pub mod read;
 pub mod redb;
+pub mod reserve;
 
 use bytes::Bytes;
 

@@ -34,6 +34,15 @@ pub fn read(plan: &Read, snapshot: &dyn Snapshot) -> Result<Answer, StoreError> 
     }
 }
 
+/// Whether any block is counted: then a data directory without its marker has lost something. See
+/// [`FilesOptions::used_before`](crate::block::files::FilesOptions::used_before).
+///
+/// # Errors
+/// What the engine reports.
+pub fn holds_blocks(snapshot: &dyn Snapshot) -> Result<bool, StoreError> {
+    snapshot.cursor(Table::BlockCount, &[], None)?.advance()
+}
+
 type ObjectAndPayload = Option<(Vec<u8>, Option<Bytes>)>;
 
 fn object(
