@@ -51,6 +51,7 @@ fn serve(store: Arc<Mutex<Store>>) -> SocketAddr {
 }
 
 fn connection(stream: TcpStream, store: &Mutex<Store>) {
+    stream.set_nodelay(true).unwrap();
     let mut writer = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
     while let Some(head) = read_head(&mut reader) {

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Barrier,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -50,6 +53,7 @@ impl Outcome {
     }
 
     fn merge(&mut self, other: &Self) {
+        self.elapsed = self.elapsed.max(other.elapsed);
         self.times.merge(&other.times);
         self.bytes += other.bytes;
         for (code, count) in &other.errors {
@@ -80,15 +84,15 @@ impl Keys {
 
 /// Runs a row to its end.
 pub fn run(work: &Work, target: &Target, signed: bool, keys: &Keys) -> Result<Outcome, Failure> {
-    let begun = Instant::now();
-    let end = begun + work.duration;
+    let ready = Barrier::new(work.threads);
     let shares = (0..work.threads)
         .map(|thread| (0..work.connections).filter(move |index| index % work.threads == thread));
     let results = std::thread::scope(|scope| {
         let threads: Vec<_> = shares
             .map(|share| {
                 let share: Vec<usize> = share.collect();
-                scope.spawn(move || carry(&share, work, target, signed, keys, end))
+                let ready = &ready;
+                scope.spawn(move || carry(&share, work, target, signed, keys, ready))
             })
             .collect();
         let joined = threads.into_iter().map(|thread| {
@@ -98,30 +102,33 @@ pub fn run(work: &Work, target: &Target, signed: bool, keys: &Keys) -> Result<Ou
     })?;
     let mut outcome = Outcome::default();
     results.iter().for_each(|result| outcome.merge(result));
-    outcome.elapsed = begun.elapsed();
     Ok(outcome)
 }
 
-/// One thread's connections.
+/// One thread's connections. The time begins when every thread is ready: making payloads is no part of it.
 fn carry(
     share: &[usize],
     work: &Work,
     target: &Target,
     signed: bool,
     keys: &Keys,
-    end: Instant,
+    ready: &Barrier,
 ) -> Result<Outcome, Failure> {
     let executor = smol::LocalExecutor::new();
-    let mut connections = share
-        .iter()
-        .map(|index| Connection::new(*index, work, target, signed, keys, end))
-        .collect::<Result<Vec<_>, _>>()?;
-    let tasks: Vec<_> = connections.drain(..).map(|each| executor.spawn(each.run())).collect();
+    let connections: Result<Vec<_>, _> =
+        share.iter().map(|index| Connection::new(*index, work, target, signed, keys)).collect();
+    // Before any return, or the other threads would wait for ever.
+    ready.wait();
+    let begun = Instant::now();
+    let end = begun + work.duration;
+    let tasks: Vec<_> =
+        connections?.into_iter().map(|each| executor.spawn(each.run(end))).collect();
     smol::block_on(executor.run(async {
         let mut outcome = Outcome::default();
         for task in tasks {
             outcome.merge(&task.await?);
         }
+        outcome.elapsed = begun.elapsed();
         Ok(outcome)
     }))
 }
@@ -129,7 +136,6 @@ fn carry(
 struct Connection<'a> {
     work: &'a Work,
     keys: &'a Keys,
-    end: Instant,
     client: Client,
     builder: Builder,
     fill: Fill,
@@ -144,7 +150,6 @@ impl<'a> Connection<'a> {
         target: &Target,
         signed: bool,
         keys: &'a Keys,
-        end: Instant,
     ) -> Result<Self, Failure> {
         let puts = work.kind == Kind::Put || work.puts > 0;
         // No two runs, rows or connections put the same bytes: a store that keeps equal blocks once must not gain by it.
@@ -154,7 +159,6 @@ impl<'a> Connection<'a> {
         Ok(Self {
             work,
             keys,
-            end,
             client: Client::new(target.addr),
             builder: Builder::new(&target.host, &target.bucket, target.signer.clone(), signed),
             fill: Fill::new(if puts { work.size } else { 0 }, seed)?,
@@ -164,10 +168,10 @@ impl<'a> Connection<'a> {
     }
 
     /// Works until the time or the number is up. An answer that does not come in time counts as an error, once.
-    async fn run(mut self) -> Result<Outcome, Failure> {
-        let late = self.end + GRACE;
+    async fn run(mut self, end: Instant) -> Result<Outcome, Failure> {
+        let late = end + GRACE;
         let finished = {
-            let work = async { self.steps().await.map(|()| true) };
+            let work = async { self.steps(end).await.map(|()| true) };
             let timer = async {
                 smol::Timer::at(late).await;
                 Ok(false)
@@ -180,8 +184,8 @@ impl<'a> Connection<'a> {
         Ok(self.outcome)
     }
 
-    async fn steps(&mut self) -> Result<(), Failure> {
-        while Instant::now() < self.end {
+    async fn steps(&mut self, end: Instant) -> Result<(), Failure> {
+        while Instant::now() < end {
             let index = self.keys.begun.fetch_add(1, Ordering::Relaxed);
             let all_deleted = self.work.kind == Kind::Delete && index >= self.work.objects;
             if all_deleted || self.work.count.is_some_and(|count| index >= count) {
