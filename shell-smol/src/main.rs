@@ -151,6 +151,9 @@ async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
     }
 }
 
+/// Connections that the kernel has taken and we have not; the kernel has a bound of its own.
+const BACKLOG: i32 = 1024;
+
 /// Becomes readable when the process gets the signal.
 fn signal(signal: i32) -> Result<Async<UnixStream>, Trouble> {
     let (ours, theirs) = UnixStream::pair().map_err(system)?;
@@ -164,6 +167,8 @@ fn listen(
 ) -> Result<(Async<TcpListener>, SocketAddr), Trouble> {
     let trouble = |error| Trouble::listen(option, &address.to_string(), &error);
     let listener = Async::<TcpListener>::bind(address).map_err(trouble)?;
+    // The standard library's queue of 128 is too short for a client that opens all its connections at once.
+    rustix::net::listen(&listener, BACKLOG).map_err(|error| trouble(error.into()))?;
     let address = listener.get_ref().local_addr().map_err(trouble)?;
     Ok((listener, address))
 }
