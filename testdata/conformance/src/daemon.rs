@@ -82,6 +82,16 @@ impl Daemon {
         *self = Self::start_in(&self.binary, Arc::clone(&self.dir));
     }
 
+    /// After a kill: starts it on the same directory and kills that one, too, after so long, ready or not.
+    pub fn false_start(&self, after: Duration) {
+        let mut command = command(&self.binary, self.dir.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the daemon's binary runs");
+        thread::sleep(after);
+        child.kill().expect("the child is ours");
+        child.wait().expect("the child can be waited for");
+    }
+
     /// Stops it cleanly, then starts it again on the same directory.
     pub fn restart(&mut self) {
         let status = self.terminate();

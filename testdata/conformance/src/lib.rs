@@ -6,6 +6,7 @@
 pub mod clients;
 pub mod daemon;
 pub mod http_cases;
+pub mod kill9;
 pub mod lifecycle;
 pub mod signed;
 pub mod transfers;

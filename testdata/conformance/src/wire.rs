@@ -62,7 +62,12 @@ pub enum Silence {
 impl Wire {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the daemon listens");
+        Self::try_connect(address).expect("the daemon listens")
+    }
+
+    /// Connects, if anybody listens there.
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
         stream.set_nodelay(true).expect("TCP_NODELAY");
         let inbox = Arc::new(Inbox::default());
         let (mut reader, into) = (stream.try_clone().expect("a descriptor"), Arc::clone(&inbox));
@@ -79,7 +84,7 @@ impl Wire {
                 }
             }
         });
-        Self { stream, inbox }
+        Some(Self { stream, inbox })
     }
 
     /// Sends these bytes; whether the peer took them all. It may well close instead: what it answers is what counts.
