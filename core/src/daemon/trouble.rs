@@ -90,6 +90,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// What an operation on a file failed with, sorted by what a person can do about it.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the enum is not ours and may grow")]
     pub fn file(path: &str, error: &std::io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
@@ -100,7 +101,6 @@ impl Trouble {
                 Self::NoSpace { path }
             }
             // The rest is for the operating system's own words.
-            #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
             _ => Self::File { path, reason: error.to_string() },
         }
     }

@@ -94,6 +94,7 @@ impl std::fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is not ours and may grow")]
 impl From<DatabaseError> for OpenError {
     fn from(error: DatabaseError) -> Self {
         match error {
@@ -108,6 +109,7 @@ impl From<DatabaseError> for OpenError {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is not ours and may grow")]
 impl From<StorageError> for OpenError {
     fn from(error: StorageError) -> Self {
         match error {
@@ -124,6 +126,7 @@ impl From<StorageError> for OpenError {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is not ours and may grow")]
 impl From<::redb::TableError> for OpenError {
     fn from(error: ::redb::TableError) -> Self {
         match error {
@@ -133,6 +136,7 @@ impl From<::redb::TableError> for OpenError {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is not ours and may grow")]
 impl From<::redb::TransactionError> for OpenError {
     fn from(error: ::redb::TransactionError) -> Self {
         match error {
@@ -142,6 +146,7 @@ impl From<::redb::TransactionError> for OpenError {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is not ours and may grow")]
 impl From<::redb::CommitError> for OpenError {
     fn from(error: ::redb::CommitError) -> Self {
         match error {
