@@ -181,3 +181,113 @@ fn push(
 ) -> Result<(), BodyError> {
     intake.expect("Open comes before the first Pull").push(raw, plain)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: u32 = 100;
+    const INLINE: u32 = 10;
+
+    /// What a body of `len` bytes is cut into, fed in pieces; with the number of permits asked for.
+    fn cuts(len: usize, known: bool, piece: usize) -> (Vec<Cut>, usize) {
+        let body = Bytes::from((0..len).map(|i| i.to_le_bytes()[0]).collect::<Vec<_>>());
+        let mut rest = body.clone();
+        let mut cutter = Cutter::default();
+        cutter.open(Box::new(Intake::plain(known.then_some(len as u64))));
+        let (mut cuts, mut permits) = (Vec::new(), 0);
+        loop {
+            match cutter.pull(BLOCK, INLINE).expect("a sound body") {
+                Step::More if rest.is_empty() => cutter.end(Vec::new()),
+                Step::More => cutter.feed(rest.split_to(piece.min(rest.len()))),
+                Step::Permit(bytes) => {
+                    assert!(bytes <= BLOCK as usize, "a permit for {bytes}");
+                    permits += 1;
+                    cutter.grant(bytes);
+                }
+                Step::Done(cut) => {
+                    let last = cut.end.is_some();
+                    cuts.push(cut);
+                    if last {
+                        break;
+                    }
+                }
+            }
+        }
+        let all: Vec<u8> = cuts.iter().flat_map(|cut| bytes(cut).to_vec()).collect();
+        assert_eq!(all, body, "{len} bytes, {piece} at a time");
+        assert_eq!(
+            cuts.last().and_then(|cut| cut.end.as_ref()).map(|end| end.len),
+            Some(len as u64)
+        );
+        (cuts, permits)
+    }
+
+    fn bytes(cut: &Cut) -> &[u8] {
+        match &cut.piece {
+            Piece::None => &[],
+            Piece::Inline(bytes) | Piece::Block(bytes) => bytes,
+        }
+    }
+
+    #[test]
+    fn small_bodies_are_inline_and_need_no_permit() {
+        for (len, known, piece) in [(1, true, 1), (10, true, 3), (10, false, 100)] {
+            let (cuts, permits) = cuts(len, known, piece);
+            assert!(matches!(cuts[..], [Cut { piece: Piece::Inline(_), .. }]), "{len}");
+            assert_eq!(permits, 0);
+        }
+        assert!(matches!(cuts(0, true, 1).0[..], [Cut { piece: Piece::None, .. }]));
+    }
+
+    #[test]
+    fn a_known_end_comes_with_the_last_block() {
+        for (len, blocks) in [(11, 1), (100, 1), (101, 2), (200, 2), (250, 3)] {
+            for piece in [1, 7, 99, 100, 101, 1000] {
+                let (cuts, permits) = cuts(len, true, piece);
+                assert_eq!(cuts.len(), blocks, "{len} bytes, {piece} at a time");
+                assert!(permits <= blocks);
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_end_at_a_boundary_comes_alone() {
+        let (cuts, _) = cuts(200, false, 64);
+        assert_eq!(cuts.iter().map(|cut| bytes(cut).len()).collect::<Vec<_>>(), [100, 100, 0]);
+    }
+
+    #[test]
+    fn a_small_rest_is_a_block_and_needs_no_permit() {
+        let (cuts, permits) = cuts(105, true, 105);
+        assert!(matches!(cuts[1].piece, Piece::Block(_)));
+        assert_eq!(permits, 1);
+    }
+
+    #[test]
+    fn a_body_that_ends_early_is_an_error_for_ever() {
+        let mut cutter = Cutter::default();
+        cutter.open(Box::new(Intake::plain(Some(5))));
+        assert_eq!(cutter.pull(BLOCK, INLINE), Ok(Step::More));
+        cutter.feed(Bytes::from_static(b"abc"));
+        assert_eq!(cutter.pull(BLOCK, INLINE), Ok(Step::More));
+        cutter.fail(BodyError::TimedOut);
+        assert_eq!(cutter.pull(BLOCK, INLINE), Err(BodyError::TimedOut));
+        assert_eq!(cutter.pull(BLOCK, INLINE), Err(BodyError::TimedOut));
+        assert!(!cutter.is_over());
+    }
+
+    #[test]
+    fn a_document_is_collected_up_to_its_bound() {
+        let collect = |body: &'static [u8], max| {
+            let mut cutter = Cutter::default();
+            cutter.open(Box::new(Intake::plain(None)));
+            cutter.feed(Bytes::from_static(body));
+            cutter.end(Vec::new());
+            cutter.collect(max)
+        };
+        assert_eq!(collect(b"12345", 5), Ok(Step::Done(Bytes::from_static(b"12345"))));
+        assert_eq!(collect(b"123456", 5), Err(BodyError::TooLarge));
+        assert_eq!(collect(b"", 5), Ok(Step::Done(Bytes::new())));
+    }
+}

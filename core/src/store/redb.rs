@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::OnceLock,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use ::redb::{
@@ -161,6 +161,9 @@ pub struct Db {
     database: Database,
     delays: Delays,
     boot: u64,
+    /// The snapshot of the last commit, if anybody has asked for one since: opening one, and its tables, costs more than a
+    /// read from it.
+    latest: Mutex<Option<Arc<DbSnapshot>>>,
 }
 
 impl Db {
@@ -186,7 +189,7 @@ impl Db {
             });
             let database = builder.create_with_backend(backend)?;
             let boot = count_boot(&database)?;
-            Ok(Self { database, delays, boot })
+            Ok(Self { database, delays, boot, latest: Mutex::default() })
         };
         // redb trusts the pages of a file that was closed cleanly, so rot in it may surface as a panic.
         catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
@@ -208,6 +211,20 @@ impl Db {
     pub fn snapshot(&self) -> Result<DbSnapshot, StoreError> {
         let transaction = self.database.begin_read().map_err(engine)?;
         Ok(DbSnapshot { transaction, tables: Default::default() })
+    }
+
+    /// Like [`Db::snapshot`], but shared by all who ask before the next commit.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the engine has failed before.
+    pub fn latest(&self) -> Result<Arc<DbSnapshot>, StoreError> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(snapshot) = &*latest {
+            return Ok(Arc::clone(snapshot));
+        }
+        let snapshot = Arc::new(self.snapshot()?);
+        *latest = Some(Arc::clone(&snapshot));
+        Ok(snapshot)
     }
 
     /// Applies these batches in order, in one transaction, and commits it durably. Gives what became of each: a refused or
@@ -232,6 +249,9 @@ impl Db {
                         outcomes.iter().any(|outcome| matches!(outcome, Ok(Outcome::Applied(_))));
                     if applied {
                         transaction.commit().map_err(engine)?;
+                        // Before anybody is told: whoever knows of the commit reads it.
+                        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+                        drop(latest.take());
                     } else {
                         transaction.abort().map_err(engine)?;
                     }

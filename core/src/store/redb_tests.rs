@@ -93,6 +93,17 @@ fn payload(db: &Db, name: &str) -> Option<String> {
 }
 
 #[test]
+fn the_shared_snapshot_is_that_of_the_last_commit() {
+    let db = open(&Disk::default());
+    let before = db.latest().expect("a snapshot");
+    assert!(Arc::ptr_eq(&before, &db.latest().expect("a snapshot")));
+    db.commit(&[put("k", 1)]).expect("committed");
+    let after = db.latest().expect("a snapshot");
+    assert!(after.get(Table::Object, &key("k")).expect("readable").is_some());
+    assert!(before.get(Table::Object, &key("k")).expect("readable").is_none());
+}
+
+#[test]
 fn what_was_committed_is_there_after_reopening_and_boots_are_counted() {
     let disk = Disk::default();
     let db = open(&disk);
