@@ -110,7 +110,12 @@ impl Player<'_> {
     }
 
     fn expect(&mut self, head_only: bool, any_of: &[Outcome]) -> Result<(), String> {
-        let came = self.wire.response(head_only, self.patience);
+        let mut came = self.wire.response(head_only, self.patience);
+        if came.as_ref().is_ok_and(|response| response.status == 100)
+            && !any_of.iter().any(|outcome| outcome.allows(100))
+        {
+            came = self.wire.response(head_only, self.patience);
+        }
         let response = match came {
             Err(Silence::Closed) if any_of.iter().any(|o| matches!(o, Outcome::Closed)) => {
                 return Ok(());
@@ -124,8 +129,9 @@ impl Player<'_> {
         }
         let fates: Vec<Fate> = any_of
             .iter()
+            .filter(|outcome| outcome.allows(status))
             .filter_map(|outcome| match outcome {
-                Outcome::Response { statuses, fate } => statuses.contains(&status).then_some(*fate),
+                Outcome::Response { fate, .. } => Some(*fate),
                 Outcome::Closed => None,
             })
             .collect();

@@ -60,6 +60,16 @@ pub(super) enum Outcome {
     Closed,
 }
 
+impl Outcome {
+    /// Whether a response with this status is acceptable.
+    pub(super) fn allows(&self, status: u16) -> bool {
+        match self {
+            Self::Response { statuses, .. } => statuses.contains(&status),
+            Self::Closed => false,
+        }
+    }
+}
+
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
