@@ -31,7 +31,7 @@ fn reason(name: &str) -> Option<&'static str> {
     if name.contains("..") {
         return Some("a name has no two dots in a row");
     }
-    if name.parse::<std::net::Ipv4Addr>().is_ok() {
+    if name.parse::<core::net::Ipv4Addr>().is_ok() {
         return Some("a name must not be an IP address");
     }
     if PREFIXES.iter().any(|prefix| name.starts_with(prefix))
