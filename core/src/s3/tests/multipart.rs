@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::{assert_no_open_intent, bytes, effects, get, put};
 use crate::{
+    id::{Position, VersionId},
     s3::{checksum::Algorithm, digest, multipart::parts::PART_MIN},
-    store::Table,
-    table::{self, queue::Job},
+    store::{Table, Writer},
+    table::{self, key, queue::Job, upload::PartRow},
     testing::{Ask, Host, Reply},
+    time::Stamp,
     view::View,
 };
 
@@ -376,4 +378,40 @@ fn a_completion_can_be_conditional() {
     assert_eq!(get(&mut host, "/bucket/k"), b"first");
     let current = format!("\"{}\"", hex::encode(digest::md5(b"first")));
     assert_eq!(host.ask(ask.header("if-match", current)).outcome(), "200");
+}
+
+#[test]
+fn ten_thousand_parts_are_one_commit() {
+    let mut host = Host::new();
+    let upload = create(&mut host, "/bucket/k");
+    let id = VersionId::from_hex(&upload).expect("an id");
+    let (row_key, _) = host.store.rows(Table::Upload).next().expect("the upload");
+    let position = Position(u16::from_be_bytes([row_key[0], row_key[1]]));
+    let etag = hex::encode(digest::md5(b"x"));
+    for number in 1..=10_000 {
+        let data = VersionId::new(Stamp(u64::from(number)), [0; 8]);
+        let row = PartRow {
+            data,
+            size: PART_MIN,
+            block_max: 1 << 20,
+            etag: etag.clone(),
+            checksum: None,
+        };
+        let row = table::encode(&row);
+        host.store.put(Table::Part, &key::part(position, id, number), &row).expect("a map");
+    }
+    let list: Vec<(u16, &str)> = (1..=10_000).map(|number| (number, &etag[..])).collect();
+    effects(&mut host);
+    let reply = complete(&mut host, "/bucket/k", &upload, &list);
+    assert_eq!(reply.outcome(), "200", "{}", reply.text());
+    let commits = effects(&mut host).matches("Commit").count();
+    assert_eq!((commits, host.count(Table::Manifest)), (1, 20));
+    for number in [1, 500, 501, 10_000] {
+        let head = host.ask(Ask::new("HEAD", &format!("/bucket/k?partNumber={number}")));
+        assert_eq!(head.status, 206);
+        assert_eq!((head.len, head.header("x-amz-mp-parts-count")), (PART_MIN, Some("10000")));
+        let first = u64::from(number - 1_u16) * PART_MIN;
+        let range = format!("bytes {first}-{}/{}", first + PART_MIN - 1, 10_000 * PART_MIN);
+        assert_eq!(head.header("content-range"), Some(&range[..]));
+    }
 }

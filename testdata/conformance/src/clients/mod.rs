@@ -134,8 +134,9 @@ fn client(
         From::Npm => tools.node.as_ref(),
         From::Debian => tools.debian.as_ref(),
     };
-    // The scripts themselves need Python, whatever they run.
-    let missing = kind.err().or(tools.python.as_ref().err());
+    // Scripts in Python need it, whatever they run.
+    let script_needs = if script.ends_with(".py") { tools.python.as_ref().err() } else { None };
+    let missing = kind.err().or(script_needs);
     if let Some(reason) = missing {
         let line = format!("{script} left out: {reason}");
         if std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false") {
@@ -169,7 +170,6 @@ fn run_script(
     script: &str,
 ) -> Result<Option<ExitStatus>, String> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients");
-    let python = tools.python.clone()?;
     let mut command = if script.ends_with(".mjs") {
         // Modules are looked for beside the script.
         let node = tools.node.clone()?;
@@ -180,7 +180,7 @@ fn run_script(
         command.arg(work.join(script));
         command
     } else {
-        let mut command = Command::new(python.join("bin/python"));
+        let mut command = Command::new(tools.python.clone()?.join("bin/python"));
         command.arg(scripts.join(script));
         command
     };
