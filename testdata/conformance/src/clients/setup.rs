@@ -117,6 +117,8 @@ fn run(command: &mut Command, what: &str) -> Result<(), String> {
     }
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
-    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    Err(format!("{what} failed: {last}"))
+    // What went wrong comes first; hints follow.
+    let says = |word: &str| text.lines().find(|line| line.to_lowercase().contains(word));
+    let line = says("error").or_else(|| says("e:")).or_else(|| text.lines().last());
+    Err(format!("{what} failed: {}", line.unwrap_or_default()))
 }
