@@ -73,7 +73,7 @@ impl Job {
                 Self::Scrub => scrub::run(cx, &view).await,
             };
             let verdict = verdict.unwrap_or_else(|error| {
-                log::error!("{}: {error}; to be tried again", self.name());
+                log::error!("{}: {error}", self.name());
                 Verdict::Failed
             });
             slot.set(verdict).expect("a job ends once");

@@ -24,6 +24,9 @@ const RETRY: Duration = Duration::from_secs(60);
 /// A job that met a damaged row is tried again after this: somebody may have repaired it.
 const RETRY_DAMAGED: Duration = Duration::from_secs(3600);
 
+/// A run says how it goes every so many jobs.
+const TELL: u64 = 10_000;
+
 /// How far a clock may be corrected before what it has queued counts as misdated.
 const CLOCK_SLACK: Duration = Duration::from_secs(24 * 3600);
 
@@ -55,9 +58,16 @@ async fn range(
     until: Option<Vec<u8>>,
 ) -> Result<Verdict, PeerError> {
     let mut verdict = Verdict::Done;
+    let mut seen = 0_u64;
     loop {
         let began = cx.now().mono;
         let page = scan_local(cx, view, Table::Queue, from, until.clone()).await?;
+        let before = seen;
+        seen += page.rows.len() as u64;
+        // A long queue is worth a line now and then; the everyday ones are not.
+        if seen / TELL > before / TELL {
+            log::info!("queue: {seen} jobs taken up in this run, and more are due");
+        }
         let (mut reaps, mut others) = (Vec::new(), Vec::new());
         for (row_key, value) in page.rows {
             match table::decode::<Job>(Table::Queue, &value) {

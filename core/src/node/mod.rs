@@ -111,6 +111,9 @@ impl Node {
             let (task, slot) = job.task(Arc::clone(&self.view), self.seed.child());
             let id = EffectId(self.next_effect);
             self.next_effect += 1;
+            // The queue's line would come every second.
+            let level = if job == Job::Queue { log::Level::Trace } else { log::Level::Debug };
+            log::log!(level, "{}: begins", job.name());
             self.running.insert(id, (job, slot));
             self.effects.push_back((id, NodeEffect::Run(task)));
         }
@@ -121,10 +124,13 @@ impl Node {
         let NodeEvent::JobDone = event;
         let Some((job, slot)) = self.running.remove(&id) else { return };
         let verdict = slot.get().copied().unwrap_or_else(|| {
-            log::error!("{}: the job has panicked; to be tried again", job.name());
+            log::error!("{}: the job has panicked", job.name());
             Verdict::Failed
         });
-        self.schedule.end(now.mono, job, verdict);
+        let wait = self.schedule.end(now.mono, job, verdict);
+        if verdict == Verdict::Failed {
+            log::warn!("{}: failed; it comes again in {} s", job.name(), wait.as_secs());
+        }
         self.handle_timeout(now);
     }
 

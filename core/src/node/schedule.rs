@@ -82,8 +82,8 @@ impl Schedule {
         Some(job)
     }
 
-    /// A job that has been running no longer is.
-    pub(super) fn end(&mut self, now: Instant, job: Job, verdict: Verdict) {
+    /// A job that has been running no longer is. Says how long it waits for its next run.
+    pub(super) fn end(&mut self, now: Instant, job: Job, verdict: Verdict) -> Duration {
         let line = self.line(job);
         let wait = match verdict {
             Verdict::Done => {
@@ -97,6 +97,7 @@ impl Schedule {
             }
         };
         line.due = Some(now.after(wait));
+        wait
     }
 
     /// The job that is due next, of those whose slot is free.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::wildcard_enum_match_arm)]
 
+mod handlers;
 mod life;
 mod queue;
 mod scrub;
