@@ -237,7 +237,7 @@ async fn run_job(host: Arc<Host>, id: EffectId, task: Task) {
 }
 
 fn read_snapshot(db: &Db, read: &Read) -> Result<Answer, PeerError> {
-    let answer = db.snapshot().and_then(|snapshot| store::read::read(read, &snapshot));
+    let answer = db.latest().and_then(|snapshot| store::read::read(read, &*snapshot));
     answer.map_err(PeerError::Store)
 }
 

@@ -65,7 +65,7 @@ impl Writer {
 
 /// Whether a row counts this block, as of now.
 pub fn counted(db: &Db, block: Hash) -> Result<bool, StoreError> {
-    let row = db.snapshot()?.get(Table::BlockCount, &key::block_count(block))?;
+    let row = db.latest()?.get(Table::BlockCount, &key::block_count(block))?;
     Ok(row.is_some())
 }
 
