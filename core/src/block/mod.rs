@@ -6,7 +6,7 @@ mod chores;
 mod dirs;
 pub mod disk;
 pub mod files;
-mod mem;
+pub mod mem;
 mod pins;
 pub mod seal;
 #[cfg(test)]

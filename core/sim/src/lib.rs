@@ -1,0 +1,20 @@
+//! The deterministic simulator of Mews: whole nodes from one seed, crashed at every effect.
+
+#![forbid(unsafe_code)]
+
+pub mod body;
+pub mod check;
+pub mod client;
+pub mod disk;
+pub mod fault;
+pub mod history;
+pub mod host;
+pub mod matrix;
+pub mod planted;
+pub mod platter;
+pub mod race;
+pub mod sabotage;
+pub mod scenario;
+pub mod sim;
+pub mod trace;
+pub mod workload;

@@ -1,0 +1,150 @@
+//! A machine with clients: boots, crashes and requests, one after the other or side by side.
+
+use std::{sync::Arc, time::Duration};
+
+use mews_core::{
+    daemon::{
+        identity::KeyPair,
+        quickstart::{self, Wanted},
+    },
+    seed::Seed,
+    time::Instant,
+};
+
+use crate::{
+    check,
+    client::{Ask, BUCKET, Client},
+    host::{Crash, Happened, Host, Options, Received},
+};
+
+/// Longer than everything that the node does by itself takes after a start: orphans are looked for after five minutes.
+const REST: Duration = Duration::from_secs(320);
+
+/// A node that has not come to rest after this never will.
+const REST_MAX: Duration = Duration::from_secs(900);
+
+/// Long enough for orphaned files to be old enough to be removed.
+pub const NIGHT: Duration = Duration::from_secs(2 * 3600);
+
+/// A machine and its client.
+pub struct Sim {
+    /// The machine.
+    pub host: Host,
+    /// Its client.
+    pub client: Client,
+    next: u64,
+    booted: Instant,
+}
+
+fn key() -> KeyPair {
+    KeyPair { id: "MKsimulated".to_owned(), secret: "not much of a secret".to_owned() }
+}
+
+impl Sim {
+    /// A machine as of its first start, with a bucket and a key.
+    ///
+    /// # Errors
+    /// What a person would read if the store did not start.
+    pub fn new(number: u64, options: Options) -> Result<Self, String> {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        let mut seed = Seed::new(bytes);
+        let client = Client::new(&key(), seed.child());
+        let host = Host::new(seed.child(), options);
+        let mut sim = Self { host, client, next: 0, booted: Instant(0) };
+        sim.boot()?;
+        sim.prepare()?;
+        Ok(sim)
+    }
+
+    /// Starts the process.
+    ///
+    /// # Errors
+    /// What a person would read if the store did not open.
+    pub fn boot(&mut self) -> Result<(), String> {
+        self.booted = self.host.now().mono;
+        self.host.boot()
+    }
+
+    /// Makes the bucket and the key, as `quickstart` does.
+    fn prepare(&mut self) -> Result<(), String> {
+        let view = self.host.view().ok_or("the node is not running")?;
+        let wanted =
+            Wanted { bucket: Some(BUCKET.to_owned()), key: Some(key()), fresh: key() };
+        let (task, slot) = quickstart::task(view, Seed::new([3; 32]), wanted);
+        self.host.start(task);
+        while slot.get().is_none() {
+            self.host.step().ok_or("the start stands still")?;
+        }
+        let slot = Arc::into_inner(slot).and_then(|slot| slot.into_inner());
+        slot.ok_or("the start was lost")?.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Sends a request; gives its number.
+    pub fn send(&mut self, ask: &Ask) -> u64 {
+        let sent = self.client.request(ask, self.host.true_time());
+        let number = self.next;
+        self.next += 1;
+        self.host.send(number, sent);
+        number
+    }
+
+    /// Sends a request and waits for its answer.
+    pub fn call(&mut self, ask: &Ask) -> Option<Received> {
+        let number = self.send(ask);
+        self.answer(number)
+    }
+
+    /// Waits for the answer to a request.
+    pub fn answer(&mut self, number: u64) -> Option<Received> {
+        while let Some(happened) = self.host.step() {
+            for happened in happened {
+                if let Happened::Answered(answered, received) = happened
+                    && answered == number
+                {
+                    return received;
+                }
+            }
+        }
+        None
+    }
+
+    /// Crashes, stays down for the night, and starts again.
+    ///
+    /// # Errors
+    /// What a person would read if the store did not open.
+    pub fn crash_and_boot(&mut self, how: Crash) -> Result<(), String> {
+        self.host.crash(how);
+        self.host.stay_down(NIGHT);
+        self.boot()
+    }
+
+    /// Lets the node do what it has to do by itself, until nothing is left.
+    ///
+    /// # Errors
+    /// If something is always left.
+    pub fn rest(&mut self) -> Result<(), String> {
+        let mut until = self.booted.after(REST).max(self.host.now().mono);
+        let last = self.host.now().mono.after(REST_MAX);
+        loop {
+            while self.host.next_at().is_some_and(|at| at <= until) {
+                self.host.step();
+            }
+            // Tombstones too: what becomes due while we look is work as well.
+            let due = check::due(&self.host, u64::MAX - 1)?;
+            if due == 0 {
+                return Ok(());
+            }
+            if until >= last {
+                let waiting = self.host.waiting().join(", ");
+                return Err(format!("{due} jobs are still queued; tasks wait for {waiting}"));
+            }
+            until = until.after(Duration::from_secs(10));
+        }
+    }
+
+    /// Everything wrong with the node at rest.
+    pub fn check(&self) -> Vec<String> {
+        check::at_rest(&self.host)
+    }
+}
