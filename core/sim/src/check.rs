@@ -130,14 +130,16 @@ impl Check<'_> {
         })?;
         let mut sizes: BTreeMap<(Position, VersionId), u64> = BTreeMap::new();
         for (row_key, page) in pages {
-            let of = (position(&row_key), VersionId::from_slice(&row_key[2..18]).unwrap_or_default());
+            let of =
+                (position(&row_key), VersionId::from_slice(&row_key[2..18]).unwrap_or_default());
             if !objects.contains_key(&of) {
                 self.wrong.push(format!("manifest of {:?} is nobody's", of.1));
             }
             for part in page.parts {
                 let size = sizes.entry(of).or_default();
                 if part.offset != *size {
-                    self.wrong.push(format!("manifest of {:?}: part {} is misplaced", of.1, part.number));
+                    self.wrong
+                        .push(format!("manifest of {:?}: part {} is misplaced", of.1, part.number));
                 }
                 *size += part.part.size;
                 named.insert((of.0, part.part.data), part.part.size);
@@ -173,7 +175,8 @@ impl Check<'_> {
             Ok((key.to_vec(), decode::<PartRow>(Table::Part, value)?))
         })?;
         for (row_key, part) in parts {
-            let of = (position(&row_key), VersionId::from_slice(&row_key[2..18]).unwrap_or_default());
+            let of =
+                (position(&row_key), VersionId::from_slice(&row_key[2..18]).unwrap_or_default());
             if !open.contains(&of) {
                 self.wrong.push(format!("part of {:?}, which is not open", of.1));
             }
@@ -227,8 +230,7 @@ impl Check<'_> {
                 self.wrong.push(format!("block list of {id:?} is nobody's"));
             }
             let size = sizes.entry(of).or_default();
-            if key::block_list_offset(&row_key) != Some(*size)
-                && named.get(&of) != Some(&u64::MAX)
+            if key::block_list_offset(&row_key) != Some(*size) && named.get(&of) != Some(&u64::MAX)
             {
                 self.wrong.push(format!("block list of {id:?} has a hole at {size}"));
             }
@@ -237,7 +239,8 @@ impl Check<'_> {
         for (of, size) in named {
             let found = sizes.get(of).copied().unwrap_or(0);
             if found != *size && *size != u64::MAX {
-                self.wrong.push(format!("data {:?}: {size} bytes, and its blocks have {found}", of.1));
+                self.wrong
+                    .push(format!("data {:?}: {size} bytes, and its blocks have {found}", of.1));
             }
         }
         Ok(listed)

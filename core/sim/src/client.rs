@@ -128,13 +128,10 @@ fn wording(ask: &Ask) -> (&'static str, String, Vec<u8>) {
                 format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
             });
             let parts: String = parts.collect();
-            let document =
-                format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+            let document = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
             ("POST", format!("{}?uploadId={upload}", at(key)), document.into_bytes())
         }
-        Ask::Abort(key, upload) => {
-            ("DELETE", format!("{}?uploadId={upload}", at(key)), Vec::new())
-        }
+        Ask::Abort(key, upload) => ("DELETE", format!("{}?uploadId={upload}", at(key)), Vec::new()),
     }
 }
 

@@ -5,8 +5,7 @@ use std::{ops::Range, process::ExitCode};
 use argh::FromArgs;
 use mews_sim::{
     fault::Fault,
-    planted,
-    scenario,
+    planted, scenario,
     workload::{self, Report, Scenario},
 };
 

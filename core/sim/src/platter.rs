@@ -93,7 +93,8 @@ impl Platter {
                 continue;
             }
             // The last version is the likeliest, as the one that the cache held.
-            let pick = if seed.below(4) == 0 { seed.below(versions.len() as u64) } else { u64::MAX };
+            let pick =
+                if seed.below(4) == 0 { seed.below(versions.len() as u64) } else { u64::MAX };
             let pick = usize::try_from(pick).unwrap_or(usize::MAX).min(versions.len() - 1);
             let end = left.len().min(at + SECTOR);
             left[at..end].copy_from_slice(&versions[pick][..end - at]);

@@ -69,8 +69,7 @@ impl Sim {
     /// Makes the bucket and the key, as `quickstart` does.
     fn prepare(&mut self) -> Result<(), String> {
         let view = self.host.view().ok_or("the node is not running")?;
-        let wanted =
-            Wanted { bucket: Some(BUCKET.to_owned()), key: Some(key()), fresh: key() };
+        let wanted = Wanted { bucket: Some(BUCKET.to_owned()), key: Some(key()), fresh: key() };
         let (task, slot) = quickstart::task(view, Seed::new([3; 32]), wanted);
         self.host.start(task);
         while slot.get().is_none() {

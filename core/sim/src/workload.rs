@@ -108,8 +108,10 @@ struct Run {
 }
 
 /// Objects that copies are made of: they never change.
-const SOURCES: [(&str, Content); 2] =
-    [("source/small", Content { number: 1, len: 33 }), ("source/large", Content { number: 2, len: 9000 })];
+const SOURCES: [(&str, Content); 2] = [
+    ("source/small", Content { number: 1, len: 33 }),
+    ("source/large", Content { number: 2, len: 9000 }),
+];
 
 /// Runs a scenario with one seed.
 pub fn run(seed: u64, scenario: &Scenario) -> Report {
@@ -250,11 +252,8 @@ impl Run {
             2 => block * self.seed.below(blocks_max / 2),
             _ => self.seed.below(block * blocks_max),
         };
-        let number = if self.one_in(repeat_every) {
-            10 + self.seed.below(pool)
-        } else {
-            self.written
-        };
+        let number =
+            if self.one_in(repeat_every) { 10 + self.seed.below(pool) } else { self.written };
         let content = Content { number, len: usize::try_from(len).unwrap_or(0) };
         self.remember(content);
         content
@@ -344,7 +343,8 @@ impl Run {
         };
         let status = received.head.status;
         // A success may turn into an error once the head is out.
-        let failed = status / 100 == 2 && received.body.starts_with(b"<?xml")
+        let failed = status / 100 == 2
+            && received.body.starts_with(b"<?xml")
             && String::from_utf8_lossy(&received.body).contains("<Error>");
         if status >= 500 || failed {
             if !pending.disturbed {
@@ -390,7 +390,10 @@ impl Run {
                 let hash = *blake3::hash(&received.body).as_bytes();
                 match self.contents.get(&hash).copied() {
                     Some(content) => self.history.read(key, pending.began, Some(content)),
-                    None => Err(format!("GET {key} gave {} bytes that nobody wrote", received.body.len())),
+                    None => Err(format!(
+                        "GET {key} gave {} bytes that nobody wrote",
+                        received.body.len()
+                    )),
                 }
             }
             (Ask::Head(key), 404) => self.history.listed(key, pending.began, None),

@@ -290,11 +290,8 @@ impl Host {
         let delays = Delays { block, tombstone: config.tombstone_delay };
         let db = Db::open(self.platter.open(), CACHE, delays).map_err(|error| error.to_string())?;
         let dirs = vec![DataDir { path: "data".to_owned(), capacity: 1, read_only: false }];
-        let options = FilesOptions {
-            fsync: DataFsync::Batch,
-            reserve: Some(0),
-            used_before: db.boot() > 1,
-        };
+        let options =
+            FilesOptions { fsync: DataFsync::Batch, reserve: Some(0), used_before: db.boot() > 1 };
         let files = Files::open(self.disk.clone(), dirs, options);
         let files = files.map_err(|error| error.to_string())?;
         let view = Arc::new(View { node: NODE, boot: db.boot(), ring: Ring::single(NODE), config });
@@ -464,7 +461,8 @@ impl Host {
         let number = self.next_task;
         self.next_task += 1;
         task.start(self.now());
-        let running = Running { task, kind, body, received: None, gone: false, slow: false, due: None };
+        let running =
+            Running { task, kind, body, received: None, gone: false, slow: false, due: None };
         self.process().tasks.insert(number, running);
         self.drain(number);
     }
@@ -569,9 +567,7 @@ impl Host {
             Effect::Cancel(cancelled) => {
                 // Abandoned or completed, as it comes.
                 if self.seed.below(2) == 0 {
-                    let is_it = |event: &Event| {
-                        matches!(event, Event::Perform(of, id, _) if *of == task && *id == cancelled)
-                    };
+                    let is_it = |event: &Event| matches!(event, Event::Perform(of, id, _) if *of == task && *id == cancelled);
                     self.events.retain(|_, event| !is_it(event));
                 }
             }

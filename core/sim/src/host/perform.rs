@@ -127,13 +127,7 @@ impl Host {
     }
 
     /// With [`Fault::RowsBeforeFile`]: the file, after its rows.
-    pub(super) fn store_late(
-        &mut self,
-        block: Payload,
-        task: u64,
-        id: EffectId,
-        done: Completion,
-    ) {
+    pub(super) fn store_late(&mut self, block: Payload, task: u64, id: EffectId, done: Completion) {
         for result in self.process().files.store(&[block]) {
             self.trace.note(self.now, format_args!("stored late: {result:?}"));
         }
