@@ -88,17 +88,18 @@ impl Client {
     }
 }
 
-type Performing = Pin<Box<dyn Future<Output = (Completion, Option<Box<Pump>>)> + Send>>;
+/// What came of an effect, and the pump if it was lent.
+type Performed = (Completion, Option<Box<Pump>>);
 
 /// An effect under way.
 struct Flight {
     id: EffectId,
     /// None once it is cancelled.
-    performing: Option<Performing>,
+    performing: Option<Pin<Box<dyn Future<Output = Performed> + Send>>>,
 }
 
 impl Future for Flight {
-    type Output = (EffectId, Option<(Completion, Option<Box<Pump>>)>);
+    type Output = (EffectId, Option<Performed>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let id = self.id;
@@ -163,35 +164,64 @@ enum Happened {
 
 impl Driver<'_> {
     fn perform(&mut self, id: EffectId, effect: Effect) {
-        match self.host.perform_now(effect) {
-            Ok(completion) => self.done.push((id, completion)),
-            Err(effect) => match &mut self.client {
-                Some(client) => match client.perform(effect) {
-                    Ok(Now::Nothing) => {}
-                    Ok(Now::Done(completion)) => self.done.push((id, completion)),
-                    Ok(Now::Started(performing)) => self.start(id, performing),
-                    Err(effect) => self.perform_by_host(id, effect),
-                },
-                None => self.perform_by_host(id, effect),
-            },
-        }
-    }
-
-    fn perform_by_host(&mut self, id: EffectId, effect: Effect) {
-        if let Effect::Cancel(cancelled) = effect {
-            for flight in self.flights.iter_mut() {
-                if flight.id == cancelled {
+        match effect {
+            Effect::Cancel(cancelled) => {
+                let cancelled = self.flights.iter_mut().find(|flight| flight.id == cancelled);
+                if let Some(flight) = cancelled {
                     flight.performing = None;
                 }
             }
-        } else {
-            let host = Arc::clone(self.host);
-            self.start(id, Box::pin(async move { (host.perform(effect).await, None) }));
+            Effect::Read { at, read } => match self.host.read_now(at, &read) {
+                Some(answer) => self.done.push((id, Completion::Read(answer))),
+                None => self.perform_by_host(id, Effect::Read { at, read }),
+            },
+            effect @ (Effect::Commit { .. }
+            | Effect::StoreBlock { .. }
+            | Effect::LoadBlock { .. }
+            | Effect::Chore(_)) => self.perform_by_host(id, effect),
+            Effect::Open(intake) => {
+                self.client().pump.as_mut().expect("opened before it is read").open(intake);
+            }
+            Effect::Respond { head, body } => self.client().respond(head, body),
+            Effect::Pull { block, inline } => match self.client().pump.take() {
+                None => self.done.push((id, Completion::Pulled(Err(BodyError::Incomplete)))),
+                Some(mut pump) => self.start(id, async move {
+                    let pulled = pump.pull(block, inline).await;
+                    (Completion::Pulled(pulled), Some(pump))
+                }),
+            },
+            Effect::Collect { max } => match self.client().pump.take() {
+                None => self.done.push((id, Completion::Collected(Err(BodyError::Incomplete)))),
+                Some(mut pump) => self.start(id, async move {
+                    let collected = pump.collect(max).await;
+                    (Completion::Collected(collected), Some(pump))
+                }),
+            },
+            Effect::Send(bytes) => {
+                let stream = self.client().stream.clone().expect("the response is a stream");
+                self.start(id, async move {
+                    let sent = stream.send(bytes).await.map_err(|_| ClientGone);
+                    (Completion::Sent(sent), None)
+                });
+            }
         }
     }
 
-    fn start(&mut self, id: EffectId, performing: Performing) {
-        self.flights.push(Flight { id, performing: Some(performing) });
+    fn client(&mut self) -> &mut Client {
+        self.client.as_mut().expect("the node's jobs ask for nothing of a client")
+    }
+
+    fn perform_by_host(&mut self, id: EffectId, effect: Effect) {
+        let host = Arc::clone(self.host);
+        self.start(id, async move { (host.perform(effect).await, None) });
+    }
+
+    fn start(
+        &mut self,
+        id: EffectId,
+        performing: impl Future<Output = Performed> + Send + 'static,
+    ) {
+        self.flights.push(Flight { id, performing: Some(Box::pin(performing)) });
     }
 
     /// Waits for whatever comes first.
@@ -223,51 +253,6 @@ impl Driver<'_> {
                 }
                 Happened::Done(id, completion)
             }
-        }
-    }
-}
-
-/// What became of an effect at once.
-enum Now {
-    Nothing,
-    Done(Completion),
-    Started(Performing),
-}
-
-impl Client {
-    /// Performs an effect that concerns the client; gives back the others.
-    fn perform(&mut self, effect: Effect) -> Result<Now, Effect> {
-        match effect {
-            Effect::Open(intake) => {
-                self.pump.as_mut().expect("opened before it is read").open(intake);
-                Ok(Now::Nothing)
-            }
-            Effect::Pull { block, inline } => Ok(match self.pump.take() {
-                None => Now::Done(Completion::Pulled(Err(BodyError::Incomplete))),
-                Some(mut pump) => Now::Started(Box::pin(async move {
-                    let pulled = pump.pull(block, inline).await;
-                    (Completion::Pulled(pulled), Some(pump))
-                })),
-            }),
-            Effect::Collect { max } => Ok(match self.pump.take() {
-                None => Now::Done(Completion::Collected(Err(BodyError::Incomplete))),
-                Some(mut pump) => Now::Started(Box::pin(async move {
-                    let collected = pump.collect(max).await;
-                    (Completion::Collected(collected), Some(pump))
-                })),
-            }),
-            Effect::Respond { head, body } => {
-                self.respond(head, body);
-                Ok(Now::Nothing)
-            }
-            Effect::Send(bytes) => {
-                let stream = self.stream.clone().expect("the response is a stream");
-                Ok(Now::Started(Box::pin(async move {
-                    let sent = stream.send(bytes).await.map_err(|_| ClientGone);
-                    (Completion::Sent(sent), None)
-                })))
-            }
-            other => Err(other),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -88,6 +88,8 @@ pub struct Host {
     pub node: Mutex<Node>,
     /// Wakes the node's loop: a job has ended.
     pub nudge: Notify,
+    /// Set when the process is about to end: jobs that are cut off then have not failed.
+    pub stopping: AtomicBool,
 }
 
 impl Host {
@@ -124,15 +126,13 @@ impl Host {
         }
     }
 
-    /// Performs what takes microseconds, at once; gives back the rest.
-    pub fn perform_now(&self, effect: Effect) -> Result<Completion, Effect> {
-        match effect {
-            Effect::Read { at, read: read @ (Read::Get(_) | Read::Object { .. }) }
-                if at == self.id =>
-            {
-                Ok(Completion::Read(read_snapshot(&self.db, &read)))
+    /// Answers at once what takes microseconds to read; `None` for what may take longer.
+    pub fn read_now(&self, at: NodeId, read: &Read) -> Option<Result<Answer, PeerError>> {
+        match read {
+            Read::Get(_) | Read::Object { .. } if at == self.id => {
+                Some(read_snapshot(&self.db, read))
             }
-            other => Err(other),
+            Read::Get(_) | Read::Object { .. } | Read::Scan { .. } | Read::List(_) => None,
         }
     }
 
@@ -216,6 +216,9 @@ async fn run_job(host: Arc<Host>, id: EffectId, task: Task) {
     struct Done(Arc<Host>, EffectId);
     impl Drop for Done {
         fn drop(&mut self) {
+            if self.0.stopping.load(Ordering::Relaxed) {
+                return;
+            }
             let now = self.0.clock.now();
             self.0.with_node(|node| node.handle_event(now, self.1, NodeEvent::JobDone));
             self.0.nudge.notify_one();

@@ -12,7 +12,13 @@ mod serve;
 mod start;
 mod writer;
 
-use std::{io::Write, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use mews_core::{
     daemon::{
@@ -116,7 +122,7 @@ async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
     let (stop, stopping) = watch::channel(false);
     let node = tokio::spawn(Arc::clone(&host).run_node());
     let (limits, connections) = (Limits::default(), bounds.connections);
-    let server = Arc::new(serve::Server { host, limits, connections });
+    let server = Arc::new(serve::Server { host: Arc::clone(&host), limits, connections });
     let patience = Duration::from_secs(texts::STOP_SECONDS);
     let serving = tokio::spawn(server.run(listener, stopping, patience));
     let ready = Ready { dir: &args.dir, s3_addr: address, region: &region, prepared: &prepared };
@@ -130,6 +136,7 @@ async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
         _ = interrupt.recv() => None,
         failed = &mut database => failed.ok().flatten(),
     };
+    host.stopping.store(true, Ordering::Relaxed);
     node.abort();
     stop.send_replace(true);
     let left = serving.await.map_err(|error| Trouble::System { reason: error.to_string() })?;

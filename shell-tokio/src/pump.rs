@@ -131,6 +131,7 @@ impl Pump {
 }
 
 /// What hyper's words mean.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
 fn fault(error: &hyper::Error) -> BodyError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {

@@ -5,7 +5,10 @@ use std::{
     io::{ErrorKind, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use mews_core::{
@@ -69,6 +72,8 @@ pub fn raise_open_files() -> u64 {
 /// How much memory the machine has.
 pub fn memory() -> u64 {
     let info = rustix::system::sysinfo();
+    // The fields' types differ between architectures.
+    #[allow(clippy::useless_conversion)]
     u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
 }
 
@@ -203,6 +208,7 @@ pub fn host(place: &Place, config: Config, bounds: &Bounds) -> Result<Started, T
         panics: AtomicU64::new(0),
         node: Mutex::new(node),
         nudge: Notify::new(),
+        stopping: AtomicBool::new(false),
     };
     Ok((Arc::new(host), ended))
 }
