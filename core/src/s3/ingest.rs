@@ -47,14 +47,15 @@ pub struct Ingested {
 }
 
 /// Takes in the rest of the body after its first piece, as blocks listed at `position`. An inline piece becomes a block too. If
-/// this fails, what was stored is queued to be dropped before the error is returned.
+/// this fails, what was stored is queued to be dropped before the error is returned. The data's id is later than `seen`.
 pub async fn blocks(
     cx: Cx,
     view: &View,
     position: Position,
     first: Pulled,
+    seen: Stamp,
 ) -> Result<Ingested, S3Error> {
-    let data = cx.version_past(Stamp(0));
+    let data = cx.version_past(seen);
     match (block_of(first.chunk, view), first.end) {
         (None, Some(summary)) => {
             Ok(Ingested { data, summary, block_max: 0, intent: false, pending: None })

@@ -119,8 +119,9 @@ pub(crate) async fn copy(
     position: Position,
     pieces: Pieces,
     wanted: Wanted,
+    seen: Stamp,
 ) -> Result<Copied, S3Error> {
-    let data = cx.version_past(Stamp(0));
+    let data = cx.version_past(seen);
     let intent = ingest::intent_row(position, data, IntentRow::Writing { boot: view.boot });
     let batch = Batch::new(cx.now().wall, vec![intent]);
     quorum::write(cx, view, position, batch).await?;

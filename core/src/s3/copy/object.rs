@@ -33,6 +33,7 @@ use crate::{
     store::{Guard, Table},
     table::object::{Content, Data, Meta},
     task::Cx,
+    time::Stamp,
 };
 
 /// How often a copy starts again because its source was overwritten under it.
@@ -230,7 +231,7 @@ async fn refer(
 ) -> Result<(Written, Meta), S3Error> {
     let (view, position) = (&call.view, target.position);
     let wanted = Wanted { md5: false, checksum: compute };
-    let copied = blocks::copy(cx, view, position, pieces, wanted).await?;
+    let copied = blocks::copy(cx, view, position, pieces, wanted, Stamp(0)).await?;
     let checksum = copied.digests.checksum.or(new.checksum);
     let new = Meta { checksum, ..new };
     let listed = Data { data: copied.data, block_max: copied.block_max };

@@ -15,18 +15,22 @@ use crate::{
     effect::{Chunk, Pulled},
     s3::{
         call::{Call, Response, Target},
-        checksum::Algorithm,
         date,
         egress::{Pieces, Source},
         error::{Code, S3Error},
         ingest::{self, Ingested},
         intake::Summary,
-        multipart::{ChecksumXml, Named, parts::PART_LEN_MAX, upload_part},
+        multipart::{
+            ChecksumXml, Named,
+            parts::PART_LEN_MAX,
+            upload_part::{self, Opened},
+        },
         object::{conditions::Current, get::current, row::Stored},
         xml,
     },
     table::{object::Content, upload::PartRow},
     task::Cx,
+    time::Stamp,
 };
 
 /// How often a copy starts again because its source was overwritten under it.
@@ -36,14 +40,13 @@ const TRIES: usize = 3;
 pub(crate) async fn upload_part_copy(cx: Cx, call: &Call) -> Result<Response, S3Error> {
     let named = Named::by(call)?;
     let number = upload_part::number_of(call)?;
-    let kind = upload_part::open(&named, cx, call).await?;
-    let algorithm = kind.map(|kind| kind.algorithm);
+    let opened = upload_part::open(&named, cx, call, number).await?;
     let from = source::locate(cx, call).await?;
     let mut before = None;
     for _ in 0..TRIES {
         let stored = current(cx, call, &from, true).await?;
         let version = stored.row.version;
-        match attempt(cx, call, &named, number, &from, &stored, algorithm).await {
+        match attempt(cx, call, &named, number, &from, &stored, opened).await {
             Err(error) if error.code == Code::InternalError && before != Some(version) => {
                 // If the row has not changed, the error is real.
                 before = Some(version);
@@ -61,7 +64,7 @@ async fn attempt(
     number: u16,
     from: &Target,
     stored: &Stored,
-    algorithm: Option<Algorithm>,
+    opened: Opened,
 ) -> Result<Response, S3Error> {
     let meta = stored.row.content.meta().expect("not a tombstone");
     let modified = stored.row.version.stamp().wall();
@@ -78,7 +81,7 @@ async fn attempt(
             ),
         ));
     }
-    let wanted = Wanted { md5: true, checksum: algorithm };
+    let wanted = Wanted { md5: true, checksum: opened.kind.map(|kind| kind.algorithm) };
     let position = named.target.position;
     let source = match &stored.row.content {
         Content::Blocks(_, data) => Some(Source::Blocks(*data)),
@@ -88,7 +91,8 @@ async fn attempt(
     let ingested = match source {
         Some(source) if !range.is_empty() => {
             let pieces = Pieces::new(from.position, &source, meta.size, range);
-            let copied = blocks::copy(cx, &call.view, position, pieces, wanted).await?;
+            let copied =
+                blocks::copy(cx, &call.view, position, pieces, wanted, opened.seen).await?;
             Ingested {
                 data: copied.data,
                 summary: summary(copied.len, copied.digests),
@@ -101,7 +105,7 @@ async fn attempt(
             let bytes = stored.inline.clone().unwrap_or_default();
             let within = |n: u64| usize::try_from(n).expect("an inline payload is small");
             let bytes = bytes.slice(within(range.start)..within(range.end));
-            small(cx, call, named, bytes, wanted).await?
+            small(cx, call, named, bytes, wanted, opened.seen).await?
         }
     };
     let row = PartRow {
@@ -122,6 +126,7 @@ async fn small(
     named: &Named,
     bytes: Bytes,
     wanted: Wanted,
+    seen: Stamp,
 ) -> Result<Ingested, S3Error> {
     let mut digests = Digests::new(wanted);
     digests.update(&bytes);
@@ -132,7 +137,7 @@ async fn small(
         Chunk::Block(seal(bytes, call.view.config.compression))
     };
     let pulled = Pulled { chunk, end: Some(summary) };
-    ingest::blocks(cx, &call.view, named.target.position, pulled).await
+    ingest::blocks(cx, &call.view, named.target.position, pulled, seen).await
 }
 
 fn summary(len: u64, digests: Sums) -> Summary {

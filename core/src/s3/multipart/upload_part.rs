@@ -15,6 +15,7 @@ use crate::{
         upload::{PartRow, UploadRow},
     },
     task::Cx,
+    time::Stamp,
 };
 
 /// Takes in the body as blocks and makes it the part of that number, in place of an earlier one.
@@ -23,7 +24,7 @@ pub(crate) async fn upload_part(cx: Cx, call: &Call) -> Result<Response, S3Error
     let number = number_of(call)?;
     // A part may be as long as an object that is sent in one piece.
     put::check_length(call)?;
-    let kind = open(&named, cx, call).await?;
+    let Opened { kind, seen } = open(&named, cx, call, number).await?;
     let mut intake = call.intake()?;
     if let Some(kind) = kind {
         // Its completion needs the part's checksum, whether or not the client sends one to be checked.
@@ -32,7 +33,7 @@ pub(crate) async fn upload_part(cx: Cx, call: &Call) -> Result<Response, S3Error
     cx.open(intake);
     let view = &call.view;
     let first = cx.pull(view.config.block_size, view.config.inline_max).await?;
-    let ingested = ingest::blocks(cx, view, named.target.position, first).await?;
+    let ingested = ingest::blocks(cx, view, named.target.position, first, seen).await?;
     let row = PartRow {
         data: ingested.data,
         size: ingested.summary.len,
@@ -53,16 +54,31 @@ pub(crate) fn number_of(call: &Call) -> Result<u16, S3Error> {
     parts::number(call.request.query.get("partNumber").unwrap_or_default())
 }
 
-/// Asks, before any byte is taken in, whether the upload is open, and which checksum its parts are to have.
+/// An upload that takes parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    /// The checksum that its parts are to have.
+    pub kind: Option<ChecksumKind>,
+    /// When the part of that number was begun that is there already: a part sent again must be later, whatever the clock
+    /// says by now, or it would lose to the one it replaces.
+    pub seen: Stamp,
+}
+
+/// Asks, before any byte is taken in, whether the upload is open, and what there is of the part.
 pub(crate) async fn open(
     named: &Named,
     cx: Cx,
     call: &Call,
-) -> Result<Option<ChecksumKind>, S3Error> {
-    match named.row(cx, call).await? {
-        UploadRow::Open { checksum, .. } => Ok(checksum),
-        UploadRow::Closed { .. } => Err(no_such_upload()),
-    }
+    number: u16,
+) -> Result<Opened, S3Error> {
+    let kind = match named.row(cx, call).await? {
+        UploadRow::Open { checksum, .. } => checksum,
+        UploadRow::Closed { .. } => return Err(no_such_upload()),
+    };
+    let before = named.parts(cx, call, number, 1).await?;
+    let before = before.first().filter(|(found, ..)| *found == number);
+    let seen = before.map_or(Stamp(0), |(_, row, _)| row.data.stamp());
+    Ok(Opened { kind, seen })
 }
 
 /// Makes the data that came in the part of that number, if the upload is still open. Otherwise the data is dropped.

@@ -20,6 +20,7 @@ use crate::{
     store::{Guard, Table},
     table::object::{Content, Data, Meta},
     task::Cx,
+    time::Stamp,
 };
 
 /// The most bytes of one PUT: 5 GiB. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
@@ -48,7 +49,7 @@ pub(crate) async fn put_object(cx: Cx, call: &Call) -> Result<Response, S3Error>
         }
         (chunk, end) => {
             let first = crate::effect::Pulled { chunk, end };
-            let data = ingest::blocks(cx, view, target.position, first).await?;
+            let data = ingest::blocks(cx, view, target.position, first, Stamp(0)).await?;
             let summary = data.summary.clone();
             let listed = Data { data: data.data, block_max: data.block_max };
             let content = Content::Blocks(meta_of(headers, &summary), listed);

@@ -94,6 +94,18 @@ fn parts_become_an_object_in_one_commit() {
 }
 
 #[test]
+fn a_part_sent_again_wins_although_the_clock_was_set_back() {
+    let mut host = host();
+    let upload = create(&mut host, "/bucket/k");
+    part(&mut host, "/bucket/k", &upload, 1, b"the first try");
+    host.now.wall = host.now.wall.before(std::time::Duration::from_secs(60));
+    let etag = part(&mut host, "/bucket/k", &upload, 1, b"the second");
+    let reply = complete(&mut host, "/bucket/k", &upload, &[(1, &etag)]);
+    assert_eq!(reply.outcome(), "200", "{}", reply.text());
+    assert_eq!(get(&mut host, "/bucket/k"), b"the second");
+}
+
+#[test]
 fn one_part_may_be_empty() {
     let mut host = host();
     let upload = create(&mut host, "/bucket/k");
