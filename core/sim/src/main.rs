@@ -158,7 +158,10 @@ fn plant(only: Option<Fault>) -> bool {
     for fault in Fault::ALL.into_iter().filter(|fault| only.is_none_or(|only| only == *fault)) {
         match planted::catch(fault) {
             Some(caught) => {
-                println!("{}: caught by seed {}: {}", fault.name(), caught.seed, caught.by);
+                // The beginning tells what gave it away; `replay` tells the rest.
+                let by: String =
+                    caught.by.lines().next().unwrap_or_default().chars().take(160).collect();
+                println!("{}: caught by seed {}: {by}", fault.name(), caught.seed);
             }
             None => {
                 missed += 1;

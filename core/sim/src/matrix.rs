@@ -159,7 +159,16 @@ fn prepare_upload(sim: &mut Sim, case: Case) -> Result<Plan, String> {
             let ask = Ask::Part(KEY.to_owned(), upload, 1, BLOCK);
             Plan { after: before.clone(), before, ask }
         }
-        _ => {
+        Case::Abort
+        | Case::PutSmall
+        | Case::PutBlock
+        | Case::PutLarge
+        | Case::Overwrite
+        | Case::OverwriteSmall
+        | Case::Delete
+        | Case::DeleteSmall
+        | Case::Copy
+        | Case::CopySmall => {
             let ask = Ask::Abort(KEY.to_owned(), upload);
             Plan { after: before.clone(), before, ask }
         }

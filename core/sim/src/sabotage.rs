@@ -121,7 +121,13 @@ pub fn outline(completion: &Completion) -> String {
             let digest = digest_rows(rows.iter().map(|(key, value)| (&key[..], &value[..])));
             format!("→ {} rows {digest}", rows.len())
         }
-        other => {
+        other @ (Completion::Read(_)
+        | Completion::Committed(_)
+        | Completion::Loaded(_)
+        | Completion::Chore(_)
+        | Completion::Pulled(_)
+        | Completion::Collected(_)
+        | Completion::Sent(_)) => {
             let text = format!("{other:?}");
             format!("→ {} {}", digest(&text), beginning(&text))
         }

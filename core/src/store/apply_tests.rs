@@ -311,8 +311,10 @@ fn counters_that_would_go_below_zero_are_reported() {
     assert!(error.to_string().contains("counter"), "{error}");
 }
 
+type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What every replica must agree on. The queue may differ: it says what this node has yet to do.
-fn agreed(store: &MapStore) -> BTreeMap<Table, Vec<(Vec<u8>, Vec<u8>)>> {
+fn agreed(store: &MapStore) -> BTreeMap<Table, Rows> {
     let tables = [Table::Object, Table::Inline, Table::Counter, Table::BlockRef, Table::BlockCount];
     let rows = |table| store.rows(table).map(|(k, v)| (k.to_vec(), v.to_vec())).collect();
     tables.into_iter().map(|table| (table, rows(table))).collect()
