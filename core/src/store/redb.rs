@@ -179,6 +179,9 @@ impl Db {
         delays: Delays,
     ) -> Result<Self, OpenError> {
         let open = || {
+            if is_begun_only(&backend).map_err(disk)? {
+                backend.set_len(0).map_err(disk)?;
+            }
             let mut builder = Builder::new();
             builder.set_cache_size(cache_bytes);
             builder.set_repair_callback(|session| {
@@ -291,6 +294,32 @@ impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Db(boot {})", self.boot)
     }
+}
+
+fn disk(error: std::io::Error) -> OpenError {
+    OpenError::Disk(error.to_string())
+}
+
+/// Whether a crash has broken off redb's creation of the file. It writes its header without the magic number first, and the
+/// magic number last; until then it has nothing else in the file, and would refuse it for ever after.
+fn is_begun_only(backend: &impl StorageBackend) -> std::io::Result<bool> {
+    /// The header of redb's format, and all that a creation writes.
+    const HEADER: usize = 512;
+    const MAGIC: usize = 9;
+    /// Longer than redb makes a new file.
+    const LONGEST: u64 = 8 << 20;
+    let len = backend.len()?;
+    let mut magic = [0; MAGIC];
+    if len < HEADER as u64 || len > LONGEST {
+        return Ok(false);
+    }
+    backend.read(0, &mut magic)?;
+    if magic != [0; MAGIC] {
+        return Ok(false);
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    backend.read(0, &mut bytes)?;
+    Ok(bytes[HEADER..].iter().all(|byte| *byte == 0))
 }
 
 /// Checks the format marker, or writes it together with the tables if there is nothing yet, and adds one to the boot counter.

@@ -225,6 +225,20 @@ fn what_is_not_ours_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_creation_that_a_crash_broke_off_is_done_again() {
+    let disk = Disk::default();
+    drop(Builder::new().create_with_backend(disk.clone()).expect("a database"));
+    // As redb leaves it just before it writes its magic number: a header, and room.
+    disk.bytes().0[..9].fill(0);
+    disk.bytes().0[512..].fill(0);
+    assert_eq!(open(&disk).boot(), 1);
+    // Anything behind the header, and it is not ours to overwrite.
+    disk.bytes().0[..9].fill(0);
+    let error = Db::open(disk.clone(), CACHE, DELAYS).expect_err("it is damaged");
+    assert!(matches!(error, OpenError::Foreign(_)), "{error:?}");
+}
+
+#[test]
 fn a_newer_format_is_refused_by_name() {
     let error = Db::open(marked(Some("mews 2")), CACHE, DELAYS).expect_err("it is newer");
     assert_eq!(error, OpenError::Newer { format: 2 });

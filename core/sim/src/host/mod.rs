@@ -27,6 +27,7 @@ use mews_core::{
     store::{
         Batch,
         apply::Delays,
+        read::holds_blocks,
         redb::{Db, DbSnapshot},
     },
     task::Task,
@@ -290,8 +291,9 @@ impl Host {
         let delays = Delays { block, tombstone: config.tombstone_delay };
         let db = Db::open(self.platter.open(), CACHE, delays).map_err(|error| error.to_string())?;
         let dirs = vec![DataDir { path: "data".to_owned(), capacity: 1, read_only: false }];
-        let options =
-            FilesOptions { fsync: DataFsync::Batch, reserve: Some(0), used_before: db.boot() > 1 };
+        let used_before = db.snapshot().and_then(|rows| holds_blocks(&rows));
+        let used_before = used_before.map_err(|error| error.to_string())?;
+        let options = FilesOptions { fsync: DataFsync::Batch, reserve: Some(0), used_before };
         let files = Files::open(self.disk.clone(), dirs, options);
         let files = files.map_err(|error| error.to_string())?;
         let view = Arc::new(View { node: NODE, boot: db.boot(), ring: Ring::single(NODE), config });
