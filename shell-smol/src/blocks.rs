@@ -1,6 +1,6 @@
 //! Block files, on threads that may block.
 
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use mews_core::{
@@ -16,44 +16,30 @@ use mews_core::{
     store::{Batch, Outcome, redb::Db},
     view::Config,
 };
-use smol::channel::{self, Receiver, Sender};
+use mews_host::{
+    blocks::{self, QUEUE, SEAL_HERE},
+    rows::counted,
+};
+use smol::channel::{self, Sender};
 
 use crate::{
     pool::{Permit, Pool},
     workers::Workers,
-    writer::{Writer, counted},
+    writer::{Arrivals, Writer},
 };
 
-/// Blocks that share their syncs. Larger groups wait longer for the first of them and gain little.
-const GROUP: usize = 32;
-
-/// Blocks that wait for the storing thread; each holds a permit of the upload buffers.
-const QUEUE: usize = 64;
-
-/// Smaller blocks are hashed where they are: cheaper than handing them to another thread.
-const SEAL_HERE: usize = 16 << 10;
-
-type Store = (Payload, Sender<Result<(), PeerError>>);
+type Waiter = Sender<Result<(), PeerError>>;
 
 /// The block files, with the threads and the memory they may use.
 pub struct Blocks {
     files: Arc<Files>,
     workers: Workers,
-    stores: Sender<Store>,
+    stores: Sender<(Payload, Waiter)>,
     uploads: Pool,
     downloads: Pool,
     compression: Option<i32>,
     /// The largest block, plain.
     block_max: usize,
-}
-
-/// Bytes together with their share of the memory.
-struct Held(Bytes, #[expect(dead_code, reason = "held, not read")] Permit);
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
 }
 
 impl Blocks {
@@ -65,11 +51,11 @@ impl Blocks {
         config: &Config,
     ) -> io::Result<Self> {
         let (stores, queue) = channel::bounded(QUEUE);
-        let on_thread = Arc::clone(&files);
-        thread::Builder::new().name("blocks".to_owned()).spawn(move || {
-            let _abort = crate::AbortOnPanic::new("the block storing thread");
-            run(&on_thread, queue);
-        })?;
+        let answer = |waiter: Waiter, result| {
+            // Who no longer waits was cancelled; the file is an orphan until somebody refers to it.
+            drop(waiter.try_send(result));
+        };
+        blocks::start_storing(Arc::clone(&files), Arrivals(queue), answer)?;
         Ok(Self {
             files,
             workers,
@@ -95,7 +81,7 @@ impl Blocks {
             self.workers.run(move || seal::seal(plain, level)).await?
         };
         Ok(match permit {
-            Some(permit) => payload.held_by(|bytes| Bytes::from_owner(Held(bytes, permit))),
+            Some(permit) => blocks::hold(payload, permit),
             None => payload,
         })
     }
@@ -120,32 +106,12 @@ impl Blocks {
         let permit = self.downloads.acquire(self.block_max).await;
         let files = Arc::clone(&self.files);
         let payload = self.workers.run(move || files.load(hash)).await??;
-        Ok(payload.held_by(|bytes| Bytes::from_owner(Held(bytes, permit))))
+        Ok(blocks::hold(payload, permit))
     }
 
     /// Performs a piece of maintenance.
     pub async fn chore(&self, chore: Chore, db: Arc<Db>) -> Result<ChoreReport, PeerError> {
         let files = Arc::clone(&self.files);
         self.workers.run(move || files.chore(&chore, &|block| counted(&db, block))).await?
-    }
-}
-
-fn run(files: &Files, queue: Receiver<Store>) {
-    let (mut blocks, mut waiters) = (Vec::new(), Vec::new());
-    while let Ok((block, waiter)) = queue.recv_blocking() {
-        blocks.push(block);
-        waiters.push(waiter);
-        while blocks.len() < GROUP
-            && let Ok((block, waiter)) = queue.try_recv()
-        {
-            blocks.push(block);
-            waiters.push(waiter);
-        }
-        let results = files.store(&blocks);
-        blocks.clear();
-        for (waiter, result) in waiters.drain(..).zip(results) {
-            // Who no longer waits was cancelled; the file is an orphan until somebody refers to it.
-            drop(waiter.try_send(result));
-        }
     }
 }

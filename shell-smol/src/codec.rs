@@ -281,7 +281,7 @@ mod tests {
     use smol::{Async, channel};
 
     use super::*;
-    use crate::host::Clock;
+    use mews_host::clock::Clock;
 
     const GET: Frame = Frame { method: Method::Get, version: Version::Http11, keep: true };
 

@@ -21,7 +21,11 @@ use smol::{
     future::{self, FutureExt},
 };
 
-use crate::{codec::AnswerBody, host::Host, pump::Pump};
+use crate::{
+    codec::AnswerBody,
+    host::{self, Host},
+    pump::Pump,
+};
 
 /// How many pieces of a streamed body wait between the task and the connection. With one, the next block is read from disk
 /// while the last is being sent.
@@ -210,7 +214,7 @@ impl Driver<'_> {
     }
 
     /// Waits for whatever comes first.
-    async fn next(&mut self, timer: Option<Instant>, gone: bool) -> Happened {
+    async fn next(&mut self, at: Option<Instant>, gone: bool) -> Happened {
         let Self { host, client, flights, .. } = self;
         let landed = async {
             match flights.next().await {
@@ -226,7 +230,7 @@ impl Driver<'_> {
             Happened::Gone
         };
         let timeout = async {
-            host.clock.timer(timer).await;
+            host::timer(host.clock, at).await;
             Happened::Timeout
         };
         let other = async { Err(gone.or(timeout).await) };

@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{self, Duration, SystemTime, UNIX_EPOCH},
 };
 
 use mews_core::{
@@ -15,10 +14,11 @@ use mews_core::{
     http::RequestHead,
     id::NodeId,
     node::{Node, NodeEffect, NodeEvent},
-    store::{self, Answer, Read, redb::Db},
+    store::{Answer, Read, redb::Db},
     task::Task,
-    time::{Instant, Now, Timestamp},
+    time::Instant,
 };
+use mews_host::{abort::AbortOnPanic, clock::Clock, rows};
 use smol::{
     Executor, Timer,
     channel::{Receiver, Sender},
@@ -36,49 +36,9 @@ pub fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     EXECUTOR.spawn(future).detach();
 }
 
-/// The wall clock.
-pub fn wall() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    // A clock before 1970 is as good as none; signatures will say so.
-    since.map_or(Timestamp(0), |since| {
-        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    })
-}
-
-/// The clocks. The monotonic one counts from the start of the process.
-#[derive(Clone, Copy)]
-pub struct Clock {
-    origin: time::Instant,
-}
-
-impl Clock {
-    /// Starts counting.
-    pub fn start() -> Self {
-        Self { origin: time::Instant::now() }
-    }
-
-    /// Both clocks.
-    pub fn now(self) -> Now {
-        Now { mono: self.mono(), wall: wall() }
-    }
-
-    /// The monotonic clock.
-    pub fn mono(self) -> Instant {
-        Instant::default().after(self.origin.elapsed())
-    }
-
-    /// The runtime's name for an instant.
-    pub fn std(self, at: Instant) -> time::Instant {
-        // So far away that it never comes.
-        let never = Duration::from_secs(30 * 365 * 86400);
-        let since = at.since(Instant::default()).min(never);
-        self.origin + since
-    }
-
-    /// A timer for it; for `None`, one that never fires.
-    pub fn timer(self, at: Option<Instant>) -> Timer {
-        at.map_or_else(Timer::never, |at| Timer::at(self.std(at)))
-    }
+/// A timer for an instant; for `None`, one that never fires.
+pub fn timer(clock: Clock, at: Option<Instant>) -> Timer {
+    at.map_or_else(Timer::never, |at| Timer::at(clock.std(at)))
 }
 
 /// Everything that effects are performed with. Shared by all requests.
@@ -145,7 +105,7 @@ impl Host {
             Effect::Read { at, read: read @ (Read::Get(_) | Read::Object { .. }) }
                 if *at == self.id =>
             {
-                Some(Completion::Read(read_snapshot(&self.db, read)))
+                Some(Completion::Read(rows::read(&self.db, read)))
             }
             Effect::Read { .. }
             | Effect::Commit { .. }
@@ -168,7 +128,7 @@ impl Host {
     async fn read(&self, read: Read) -> Result<Answer, PeerError> {
         let _permit = self.scans.acquire().await;
         let db = Arc::clone(&self.db);
-        self.workers.run(move || read_snapshot(&db, &read)).await?
+        self.workers.run(move || rows::read(&db, &read)).await?
     }
 
     /// The task of a request. To be [released](Host::released) when it has ended.
@@ -186,7 +146,7 @@ impl Host {
     pub fn with_node<T>(self: &Arc<Self>, change: impl FnOnce(&mut Node) -> T) -> T {
         let mut runs = Vec::new();
         let result = {
-            let _abort = crate::AbortOnPanic::new("the node");
+            let _abort = AbortOnPanic::new("the node");
             let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
             let result = change(&mut node);
             while let Some((id, effect)) = node.poll_effect() {
@@ -209,7 +169,7 @@ impl Host {
                 node.poll_timeout()
             });
             let timeout = async {
-                self.clock.timer(next.map(|(at, _reason)| at)).await;
+                timer(self.clock, next.map(|(at, _reason)| at)).await;
             };
             let nudged = async {
                 self.nudge.1.recv().await.expect("the host holds the other end");
@@ -234,11 +194,6 @@ async fn run_job(host: Arc<Host>, id: EffectId, task: Task) {
     host.with_node(|node| node.handle_event(now, id, NodeEvent::JobDone));
     // Full means that the loop has been told already.
     let _ = host.nudge.0.try_send(());
-}
-
-fn read_snapshot(db: &Db, read: &Read) -> Result<Answer, PeerError> {
-    let answer = db.latest().and_then(|snapshot| store::read::read(read, &*snapshot));
-    answer.map_err(PeerError::Store)
 }
 
 /// Runs the executor on this thread for ever, whatever panics on it.

@@ -22,7 +22,7 @@ use smol::{
     io::{AsyncBufRead, AsyncRead, AsyncWrite},
 };
 
-use crate::host::Clock;
+use mews_host::clock::Clock;
 
 /// What one read brings at most, when it is not body alone.
 const READ: usize = 4 << 10;

@@ -1,6 +1,6 @@
 //! Block files, on threads that may block.
 
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use mews_core::{
@@ -16,34 +16,29 @@ use mews_core::{
     store::{Batch, Outcome, redb::Db},
     view::Config,
 };
+use mews_host::{
+    blocks::{self, QUEUE, SEAL_HERE},
+    rows::counted,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{
     host::blocking,
-    writer::{Writer, counted},
+    writer::{Arrivals, Writer},
 };
-
-/// Blocks that share their syncs. Larger groups wait longer for the first of them and gain little.
-const GROUP: usize = 32;
-
-/// Blocks that wait for the storing thread; each holds a permit of the upload buffers.
-const QUEUE: usize = 64;
 
 /// Buffers are counted in this unit, in bytes.
 const UNIT: usize = 1024;
 
-/// Smaller blocks are hashed where they are: cheaper than handing them to another thread.
-const SEAL_HERE: usize = 16 << 10;
-
 /// A part of the memory that may be used for buffers; given back when dropped.
 pub type Permit = OwnedSemaphorePermit;
 
-type Store = (Payload, oneshot::Sender<Result<(), PeerError>>);
+type Waiter = oneshot::Sender<Result<(), PeerError>>;
 
 /// The block files, with the threads and the memory they may use.
 pub struct Blocks {
     files: Arc<Files>,
-    stores: mpsc::Sender<Store>,
+    stores: mpsc::Sender<(Payload, Waiter)>,
     uploads: Pool,
     downloads: Pool,
     compression: Option<i32>,
@@ -51,24 +46,15 @@ pub struct Blocks {
     block_max: usize,
 }
 
-/// Bytes together with their share of the memory.
-struct Held(Bytes, #[expect(dead_code, reason = "held, not read")] Permit);
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 impl Blocks {
     /// Starts the storing thread.
     pub fn start(files: Arc<Files>, bounds: &Bounds, config: &Config) -> io::Result<Self> {
         let (stores, queue) = mpsc::channel(QUEUE);
-        let on_thread = Arc::clone(&files);
-        thread::Builder::new().name("blocks".to_owned()).spawn(move || {
-            let _abort = crate::AbortOnPanic::new("the block storing thread");
-            run(&on_thread, queue);
-        })?;
+        let answer = |waiter: Waiter, result| {
+            // Who no longer waits was cancelled; the file is an orphan until somebody refers to it.
+            drop(waiter.send(result));
+        };
+        blocks::start_storing(Arc::clone(&files), Arrivals(queue), answer)?;
         Ok(Self {
             files,
             stores,
@@ -93,7 +79,7 @@ impl Blocks {
             blocking(move || seal::seal(plain, level)).await?
         };
         Ok(match permit {
-            Some(permit) => payload.held_by(|bytes| Bytes::from_owner(Held(bytes, permit))),
+            Some(permit) => blocks::hold(payload, permit),
             None => payload,
         })
     }
@@ -118,7 +104,7 @@ impl Blocks {
         let permit = self.downloads.acquire(self.block_max).await;
         let files = Arc::clone(&self.files);
         let payload = blocking(move || files.load(hash)).await??;
-        Ok(payload.held_by(|bytes| Bytes::from_owner(Held(bytes, permit))))
+        Ok(blocks::hold(payload, permit))
     }
 
     /// Performs a piece of maintenance.
@@ -145,25 +131,5 @@ impl Pool {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units);
         let free = Arc::clone(&self.free);
         free.acquire_many_owned(units).await.expect("the pools are never closed")
-    }
-}
-
-fn run(files: &Files, mut queue: mpsc::Receiver<Store>) {
-    let (mut blocks, mut waiters) = (Vec::new(), Vec::new());
-    while let Some((block, waiter)) = queue.blocking_recv() {
-        blocks.push(block);
-        waiters.push(waiter);
-        while blocks.len() < GROUP
-            && let Ok((block, waiter)) = queue.try_recv()
-        {
-            blocks.push(block);
-            waiters.push(waiter);
-        }
-        let results = files.store(&blocks);
-        blocks.clear();
-        for (waiter, result) in waiters.drain(..).zip(results) {
-            // Who no longer waits was cancelled; the file is an orphan until somebody refers to it.
-            drop(waiter.send(result));
-        }
     }
 }

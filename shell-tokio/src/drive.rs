@@ -19,7 +19,10 @@ use tokio::{
     time,
 };
 
-use crate::{host::Host, pump::Pump};
+use crate::{
+    host::{Host, instant},
+    pump::Pump,
+};
 
 /// How many pieces of a streamed body wait between the task and the connection. With one, the next block is read from disk
 /// while the last is being sent.
@@ -135,7 +138,7 @@ pub async fn drive(host: &Arc<Host>, mut task: Task, client: Option<Client>) {
             task.handle_event(host.clock.now(), id, completion);
             continue;
         }
-        let timer = task.poll_timeout().map(|(at, _reason)| host.clock.std(at));
+        let timer = task.poll_timeout().map(|(at, _reason)| instant(host.clock, at));
         match driver.next(timer, gone).await {
             Happened::Done(id, completion) => task.handle_event(host.clock.now(), id, completion),
             Happened::Nothing => {}

@@ -1,11 +1,8 @@
 //! The world, as one process has it: clocks, the database, block files, and the node itself.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{SystemTime, UNIX_EPOCH},
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use mews_core::{
@@ -13,10 +10,11 @@ use mews_core::{
     http::RequestHead,
     id::NodeId,
     node::{Node, NodeEffect, NodeEvent},
-    store::{self, Answer, Read, redb::Db},
+    store::{Answer, Read, redb::Db},
     task::Task,
-    time::{Instant, Now, Timestamp},
+    time::Instant,
 };
+use mews_host::{abort::AbortOnPanic, clock::Clock, rows};
 use tokio::{
     sync::{Notify, Semaphore},
     time,
@@ -28,44 +26,9 @@ use crate::{
     writer::Writer,
 };
 
-/// The wall clock.
-pub fn wall() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    // A clock before 1970 is as good as none; signatures will say so.
-    since.map_or(Timestamp(0), |since| {
-        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    })
-}
-
-/// The clocks. The monotonic one counts from the start of the process.
-#[derive(Clone, Copy)]
-pub struct Clock {
-    origin: time::Instant,
-}
-
-impl Clock {
-    /// Starts counting.
-    pub fn start() -> Self {
-        Self { origin: time::Instant::now() }
-    }
-
-    /// Both clocks.
-    pub fn now(self) -> Now {
-        Now { mono: self.mono(), wall: wall() }
-    }
-
-    /// The monotonic clock.
-    pub fn mono(self) -> Instant {
-        Instant::default().after(self.origin.elapsed())
-    }
-
-    /// The runtime's name for an instant.
-    pub fn std(self, at: Instant) -> time::Instant {
-        let since = at.since(Instant::default());
-        // So far away that it never comes.
-        let never = std::time::Duration::from_secs(30 * 365 * 86400);
-        self.origin.checked_add(since).unwrap_or(self.origin + never)
-    }
+/// The runtime's name for an instant.
+pub fn instant(clock: Clock, at: Instant) -> time::Instant {
+    time::Instant::from_std(clock.std(at))
 }
 
 /// Everything that effects are performed with. Shared by all requests.
@@ -129,9 +92,7 @@ impl Host {
     /// Answers at once what takes microseconds to read; `None` for what may take longer.
     pub fn read_now(&self, at: NodeId, read: &Read) -> Option<Result<Answer, PeerError>> {
         match read {
-            Read::Get(_) | Read::Object { .. } if at == self.id => {
-                Some(read_snapshot(&self.db, read))
-            }
+            Read::Get(_) | Read::Object { .. } if at == self.id => Some(rows::read(&self.db, read)),
             Read::Get(_) | Read::Object { .. } | Read::Scan { .. } | Read::List(_) => None,
         }
     }
@@ -144,7 +105,7 @@ impl Host {
         let permit = Arc::clone(&self.scans).acquire_owned().await;
         let db = Arc::clone(&self.db);
         blocking(move || {
-            let answer = read_snapshot(&db, &read);
+            let answer = rows::read(&db, &read);
             drop(permit);
             answer
         })
@@ -170,7 +131,7 @@ impl Host {
     pub fn with_node<T>(self: &Arc<Self>, change: impl FnOnce(&mut Node) -> T) -> T {
         let mut runs = Vec::new();
         let result = {
-            let _abort = crate::AbortOnPanic::new("the node");
+            let _abort = AbortOnPanic::new("the node");
             let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
             let result = change(&mut node);
             while let Some((id, effect)) = node.poll_effect() {
@@ -194,7 +155,7 @@ impl Host {
             });
             let sleep = async {
                 match next {
-                    Some((at, _reason)) => time::sleep_until(self.clock.std(at)).await,
+                    Some((at, _reason)) => time::sleep_until(instant(self.clock, at)).await,
                     None => std::future::pending().await,
                 }
             };
@@ -226,11 +187,6 @@ async fn run_job(host: Arc<Host>, id: EffectId, task: Task) {
     }
     let done = Done(host, id);
     drive::drive(&done.0, task, None).await;
-}
-
-fn read_snapshot(db: &Db, read: &Read) -> Result<Answer, PeerError> {
-    let answer = db.latest().and_then(|snapshot| store::read::read(read, &*snapshot));
-    answer.map_err(PeerError::Store)
 }
 
 /// Runs something that blocks on a thread made for that.

@@ -15,13 +15,14 @@ use mews_core::{
     http::limits::{Limits, Pace},
     time::Instant,
 };
+use mews_host::clock::Clock;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     time::{self, Sleep},
 };
 
-use crate::host::Clock;
+use crate::host::instant;
 
 /// Whether a connection waits for a request, and since when; shared by its stream and its requests.
 #[derive(Clone)]
@@ -74,7 +75,7 @@ struct Timer(Option<Pin<Box<Sleep>>>);
 impl Timer {
     /// Whether `until` has passed; if not, the task is woken by then.
     fn is_over(&mut self, cx: &mut Context<'_>, clock: Clock, until: Instant) -> bool {
-        let at = clock.std(until);
+        let at = instant(clock, until);
         let sleep = self.0.get_or_insert_with(|| Box::pin(time::sleep_until(at)));
         // An earlier deadline than the one it is set to must not be overslept; a later one costs a spurious wake-up.
         if sleep.deadline() > at {

@@ -1,11 +1,9 @@
 //! `mewsd`: the Mews daemon on tokio, for servers. It performs what the core asks for, and decides nothing.
 
 mod blocks;
-mod disk;
 mod drive;
 mod host;
 mod io;
-mod logger;
 mod pump;
 mod request;
 mod serve;
@@ -13,7 +11,6 @@ mod start;
 mod writer;
 
 use std::{
-    io::Write,
     net::SocketAddr,
     process::ExitCode,
     sync::{Arc, atomic::Ordering},
@@ -22,16 +19,16 @@ use std::{
 
 use mews_core::{
     daemon::{
-        args::{self, Invocation, Quickstart},
-        bounds::{Bounds, bounds},
+        args::Quickstart,
+        bounds::Bounds,
         identity::KeyPair,
-        log::level,
         texts::{self, Ready},
         trouble::Trouble,
     },
     http::limits::Limits,
     view::Config,
 };
+use mews_host::{machine::system, place::Place, process};
 use tokio::{
     net::TcpListener,
     runtime,
@@ -39,72 +36,25 @@ use tokio::{
     sync::watch,
 };
 
-/// Ends the process if it is dropped by a panic that began after it was made: for what nothing can go on without.
-struct AbortOnPanic {
-    what: &'static str,
-    already: bool,
-}
-
-impl AbortOnPanic {
-    fn new(what: &'static str) -> Self {
-        Self { what, already: std::thread::panicking() }
-    }
-}
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() && !self.already {
-            log::error!("{} has panicked (see above); the process ends", self.what);
-            std::process::abort();
-        }
-    }
-}
-
 fn main() -> ExitCode {
-    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    let program = words.next().unwrap_or_else(|| "mewsd".to_owned());
-    let words: Vec<String> = words.collect();
-    let level = match level(std::env::var("MEWS_LOG").ok().as_deref()) {
-        Ok(level) => level,
-        Err(text) => return say(&mut std::io::stderr(), &format!("{text}\n"), args::EXIT_USAGE),
-    };
-    logger::start(level);
-    let quickstart = match args::parse(&program, &words) {
-        Invocation::Quickstart(quickstart) => quickstart,
-        Invocation::Say(text) => return say(&mut std::io::stdout(), &text, args::EXIT_DONE),
-        Invocation::Misused(text) => return say(&mut std::io::stderr(), &text, args::EXIT_USAGE),
-    };
-    match run(&quickstart) {
-        Ok(()) => ExitCode::from(args::EXIT_DONE),
-        Err(trouble) => {
-            say(&mut std::io::stderr(), &format!("mewsd: {trouble}\n"), args::EXIT_FAILED)
-        }
-    }
+    process::main("mewsd", run)
 }
 
-/// Writes a text and gives the exit code: 1 if it could not be written.
-fn say(to: &mut impl Write, text: &str, code: u8) -> ExitCode {
-    let written = to.write_all(text.as_bytes()).and_then(|()| to.flush());
-    ExitCode::from(if written.is_ok() { code } else { args::EXIT_FAILED })
-}
-
-fn run(args: &Quickstart) -> Result<(), Trouble> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let bounds = bounds(start::raise_open_files(), start::memory(), cores);
+fn run(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(bounds.worker_threads)
         .max_blocking_threads(bounds.blocking_threads)
         .enable_all()
         .build()
-        .map_err(|error| Trouble::System { reason: error.to_string() })?;
-    let result = runtime.block_on(serve(args, &bounds));
+        .map_err(system)?;
+    let result = runtime.block_on(serve(args, bounds));
     // Work on blocking threads that nobody waits for any more may be in the middle of a slow disk operation.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
 async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
-    let place = start::Place::open(&args.dir)?;
+    let place = Place::open(&args.dir)?;
     let (listener, address) = listen("--s3-addr", args.s3_addr).await?;
     let config = Config::default();
     let region = config.region.clone();
@@ -115,7 +65,6 @@ async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
     if let Some(key) = &prepared.key {
         place.write_credentials(key)?;
     }
-    let system = |error: std::io::Error| Trouble::System { reason: error.to_string() };
     let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
 
@@ -126,10 +75,7 @@ async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
     let patience = Duration::from_secs(texts::STOP_SECONDS);
     let serving = tokio::spawn(server.run(listener, stopping, patience));
     let ready = Ready { dir: &args.dir, s3_addr: address, region: &region, prepared: &prepared };
-    let text = texts::ready(&ready);
-    if let Err(error) = std::io::stdout().write_all(text.as_bytes()) {
-        log::warn!("cannot print how to use the store: {error}");
-    }
+    process::say_ready(&ready);
 
     let failed = tokio::select! {
         _ = terminate.recv() => None,

@@ -13,7 +13,10 @@ use mews_core::{
 };
 use tokio::time;
 
-use crate::{blocks::Permit, host::Host};
+use crate::{
+    blocks::Permit,
+    host::{Host, instant},
+};
 
 /// One request's body.
 pub struct Pump {
@@ -119,7 +122,7 @@ impl Pump {
     async fn frame(&mut self) -> Option<Result<hyper::body::Frame<Bytes>, BodyError>> {
         self.pace.wait(self.host.clock.mono());
         let until = self.pace.deadline().expect("waiting has just begun");
-        let until = self.host.clock.std(until);
+        let until = instant(self.host.clock, until);
         let Ok(frame) = time::timeout_at(until, Pin::new(&mut self.body).frame()).await else {
             return Some(Err(BodyError::TimedOut));
         };

@@ -1,21 +1,30 @@
 //! The thread that commits: the one writer of the database.
 
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc};
 
 use mews_core::{
     block::files::{Files, Pin},
     effect::PeerError,
-    id::Hash,
-    store::{
-        Batch, Outcome, Snapshot, StoreError, Table, group::Group, redb::Db, reserve::Reserve,
-    },
-    table::key,
+    store::{Batch, Outcome, StoreError, redb::Db, reserve::Reserve},
+};
+use mews_host::{
+    queue::Queue,
+    rows::{self, QUEUE},
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// Batches that wait for the writer. Each belongs to an effect under way, whose number is bounded by the requests in flight; a
-/// queue as long as a group keeps the writer busy.
-const QUEUE: usize = mews_core::store::group::GROUP_BATCHES_MAX;
+/// The end of a channel, for a thread to take from.
+pub struct Arrivals<T>(pub mpsc::Receiver<T>);
+
+impl<T> Queue<T> for Arrivals<T> {
+    fn wait(&mut self) -> Option<T> {
+        self.0.blocking_recv()
+    }
+
+    fn take(&mut self) -> Option<T> {
+        self.0.try_recv().ok()
+    }
+}
 
 /// The way to the writer's thread.
 #[derive(Clone)]
@@ -41,13 +50,13 @@ impl Writer {
     ) -> io::Result<(Self, oneshot::Receiver<Option<StoreError>>)> {
         let (queue, batches) = mpsc::channel(QUEUE);
         let (ended, end) = oneshot::channel();
-        thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            // A panic in the middle of a transaction leaves nothing to go on with.
-            let _abort = super::AbortOnPanic::new("the writer");
-            let result = run(&db, &files, batches);
-            // Nobody listening means that the process is ending anyway.
-            drop(ended.send(result.err()));
-        })?;
+        let answer = |waiter: Waiter, outcome| {
+            // Who no longer waits was cancelled; the batch stands all the same.
+            drop(waiter.done.send(outcome));
+        };
+        // Nobody listening means that the process is ending anyway.
+        let ended = move |error| drop(ended.send(error));
+        rows::start_writer(db, files, Arrivals(batches), answer, ended)?;
         Ok((Self { queue, reserve: Arc::new(reserve) }, end))
     }
 
@@ -60,59 +69,5 @@ impl Writer {
             return Err(closed);
         }
         outcome.await.map_err(|_| closed)?.map_err(PeerError::Store)
-    }
-}
-
-/// Whether a row counts this block, as of now.
-pub fn counted(db: &Db, block: Hash) -> Result<bool, StoreError> {
-    let row = db.latest()?.get(Table::BlockCount, &key::block_count(block))?;
-    Ok(row.is_some())
-}
-
-fn run(
-    db: &Db,
-    files: &Files,
-    mut batches: mpsc::Receiver<(Batch, Waiter)>,
-) -> Result<(), StoreError> {
-    let mut group = Group::default();
-    while let Some((batch, waiter)) = batches.blocking_recv() {
-        group.push(batch, waiter);
-        while !group.is_full()
-            && let Ok((batch, waiter)) = batches.try_recv()
-        {
-            group.push(batch, waiter);
-        }
-        let committed = db.commit(group.batches());
-        let waiters = group.finish();
-        match committed {
-            Ok(outcomes) => {
-                let reaped = outcomes.iter().flatten().flat_map(reaped).copied();
-                let reaped: Vec<Hash> = reaped.collect();
-                for (waiter, outcome) in waiters.into_iter().zip(outcomes) {
-                    // Who no longer waits was cancelled; the batch stands all the same.
-                    drop(waiter.done.send(outcome));
-                }
-                // Before the next commit, which may refer to the same blocks again.
-                if !reaped.is_empty()
-                    && let Err(error) = files.unlink_reaped(&reaped, &|block| counted(db, block))
-                {
-                    log::warn!("cannot unlink blocks that nothing refers to: {error}");
-                }
-            }
-            Err(error) => {
-                for waiter in waiters {
-                    drop(waiter.done.send(Err(error.clone())));
-                }
-                return Err(error);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn reaped(outcome: &Outcome) -> &[Hash] {
-    match outcome {
-        Outcome::Applied(applied) => &applied.reaped,
-        Outcome::Refused { .. } => &[],
     }
 }

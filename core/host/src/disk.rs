@@ -16,7 +16,8 @@ use mews_core::{
 /// From so many files on, one flush of the whole file system is cheaper than one of each.
 const SYNCFS_FROM: usize = 8;
 
-/// Paths are relative to a directory, or absolute.
+/// The file system. Paths are relative to a directory, or absolute.
+#[derive(Debug)]
 pub struct StdDisk {
     root: PathBuf,
 }
@@ -38,14 +39,12 @@ impl StdDisk {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not ours")]
 fn failed(error: io::Error) -> DiskError {
-    let kind = error.kind();
-    if kind == io::ErrorKind::NotFound {
-        DiskError::NotFound
-    } else if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        DiskError::NoSpace
-    } else {
-        DiskError::Other(error.to_string())
+    match error.kind() {
+        io::ErrorKind::NotFound => DiskError::NotFound,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DiskError::NoSpace,
+        _ => DiskError::Other(error.to_string()),
     }
 }
 
@@ -59,7 +58,7 @@ fn entry(name: &std::ffi::OsStr, meta: &fs::Metadata) -> DirEntry {
 }
 
 /// The directory that a file's name is in.
-pub fn parent(path: &Path) -> &Path {
+fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -67,11 +66,14 @@ pub fn parent(path: &Path) -> &Path {
 }
 
 /// Makes the names in a directory durable.
-pub fn sync_dir(path: &Path) -> io::Result<()> {
+fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
 /// Creates a directory and its parents, durably, readable by nobody else.
+///
+/// # Errors
+/// The file system's.
 pub fn create_dirs(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(plan::DIR_MODE).create(path) {
         Ok(()) => sync_dir(parent(path)),
@@ -86,6 +88,9 @@ pub fn create_dirs(path: &Path) -> io::Result<()> {
 }
 
 /// Replaces a small file with secrets in it, so that after a crash either the old one or the new one is there.
+///
+/// # Errors
+/// The file system's.
 pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     let tmp = path.with_extension("tmp");
     let mut file = OpenOptions::new()

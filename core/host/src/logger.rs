@@ -5,7 +5,7 @@ use std::io::Write;
 use log::{LevelFilter, Log, Metadata, Record};
 use mews_core::daemon;
 
-use crate::host::wall;
+use crate::clock::wall;
 
 struct Stderr;
 

@@ -1,0 +1,15 @@
+//! What both daemons lend the core from the standard library alone: files, locks, threads, clocks. No runtime, no socket,
+//! no decision.
+
+#![forbid(unsafe_code)]
+
+pub mod abort;
+pub mod blocks;
+pub mod clock;
+pub mod disk;
+pub mod logger;
+pub mod machine;
+pub mod place;
+pub mod process;
+pub mod queue;
+pub mod rows;

@@ -1,0 +1,50 @@
+//! A daemon as a process: its command line, its output, its exit code.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use mews_core::daemon::{
+    args::{self, Invocation, Quickstart},
+    bounds::Bounds,
+    log::level,
+    texts::{self, Ready},
+    trouble::Trouble,
+};
+
+use crate::{logger, machine};
+
+/// The `main` of the daemon `name`: reads the command line, starts the log, and runs the daemon until it ends.
+pub fn main(name: &str, run: impl FnOnce(&Quickstart, &Bounds) -> Result<(), Trouble>) -> ExitCode {
+    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let program = words.next().unwrap_or_else(|| name.to_owned());
+    let words: Vec<String> = words.collect();
+    let level = match level(std::env::var("MEWS_LOG").ok().as_deref()) {
+        Ok(level) => level,
+        Err(text) => return say(&mut io::stderr(), &format!("{text}\n"), args::EXIT_USAGE),
+    };
+    logger::start(level);
+    let quickstart = match args::parse(&program, &words) {
+        Invocation::Quickstart(quickstart) => quickstart,
+        Invocation::Say(text) => return say(&mut io::stdout(), &text, args::EXIT_DONE),
+        Invocation::Misused(text) => return say(&mut io::stderr(), &text, args::EXIT_USAGE),
+    };
+    match run(&quickstart, &machine::measure()) {
+        Ok(()) => ExitCode::from(args::EXIT_DONE),
+        Err(trouble) => say(&mut io::stderr(), &format!("{name}: {trouble}\n"), args::EXIT_FAILED),
+    }
+}
+
+/// Writes a text and gives the exit code: 1 if it could not be written.
+fn say(to: &mut impl Write, text: &str, code: u8) -> ExitCode {
+    let written = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+    ExitCode::from(if written.is_ok() { code } else { args::EXIT_FAILED })
+}
+
+/// Tells the user that the store serves, and how to use it.
+pub fn say_ready(ready: &Ready<'_>) {
+    if let Err(error) = io::stdout().write_all(texts::ready(ready).as_bytes()) {
+        log::warn!("cannot print how to use the store: {error}");
+    }
+}
