@@ -285,3 +285,179 @@ impl Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        effect::{Completion, Effect},
+        id::NodeId,
+        store::{
+            apply::{self, Delays},
+            map::MapStore,
+            read,
+        },
+        time::{Instant, Now, Timestamp},
+        view::{Config, Ring},
+    };
+
+    /// A database and a clock that goes on from start to start.
+    #[derive(Default)]
+    struct World {
+        store: MapStore,
+        starts: u64,
+        commits: usize,
+    }
+
+    impl World {
+        fn start(
+            &mut self,
+            bucket: Option<&str>,
+            key: Option<(&str, &str)>,
+        ) -> Result<Prepared, QuickstartError> {
+            self.starts += 1;
+            let pair =
+                |id: &str, secret: &str| KeyPair { id: id.to_owned(), secret: secret.to_owned() };
+            let wanted = Wanted {
+                bucket: bucket.map(str::to_owned),
+                key: key.map(|(id, secret)| pair(id, secret)),
+                fresh: pair(&format!("GK{}", self.starts), "fresh"),
+            };
+            let ring = Ring::single(NodeId::default());
+            let config = Config::default();
+            let view = View { node: NodeId::default(), boot: self.starts, ring, config };
+            let seed = Seed::new([u8::try_from(self.starts).expect("few"); 32]);
+            let (mut task, slot) = task(Arc::new(view), seed, wanted);
+            let now = Now { mono: Instant(self.starts), wall: Timestamp(self.starts * 1000) };
+            task.start(now);
+            while let Some((id, effect)) = task.poll_effect() {
+                task.handle_event(now, id, self.perform(effect));
+            }
+            slot.get().expect("the task is done").clone()
+        }
+
+        fn perform(&mut self, effect: Effect) -> Completion {
+            #[allow(clippy::wildcard_enum_match_arm)]
+            match effect {
+                Effect::Read { read, .. } => {
+                    Completion::Read(read::read(&read, &self.store).map_err(PeerError::Store))
+                }
+                Effect::Commit { batch, .. } => {
+                    self.commits += 1;
+                    Completion::Committed(self.apply(&batch).map_err(PeerError::Store))
+                }
+                other => panic!("quickstart wants {other:?}"),
+            }
+        }
+
+        fn apply(&mut self, batch: &Batch) -> Result<Outcome, StoreError> {
+            let delays = Delays { block: Duration::ZERO, tombstone: Duration::ZERO };
+            apply::apply(batch, &mut self.store, &delays)
+        }
+
+        /// Merges a change into the one row of a table.
+        fn change<R: serde::Serialize + serde::de::DeserializeOwned>(
+            &mut self,
+            table: Table,
+            change: impl FnOnce(&mut R, Stamp),
+        ) {
+            let (key, value) = self.store.rows(table).next().expect("a row");
+            let (key, mut row) = (key.to_vec(), table::decode(table, value).expect("sound"));
+            change(&mut row, Stamp::from_wall(Timestamp(self.starts * 1000 + 500)));
+            let value = table::encode(&row);
+            let merge = Op::Merge { table, key, value, inline: None };
+            self.apply(&Batch::new(Timestamp(self.starts * 1000 + 500), vec![merge]))
+                .expect("applied");
+        }
+
+        fn key(&self, id: &str) -> AccessKeyRow {
+            let mut rows = self.store.rows(Table::AccessKey);
+            let (_, value) = rows.find(|(key, _)| *key == id.as_bytes()).expect("the key");
+            table::decode(Table::AccessKey, value).expect("sound")
+        }
+    }
+
+    fn shown(prepared: &Prepared) -> (Option<&str>, Option<&str>) {
+        (prepared.key.as_ref().map(|key| key.id.as_str()), prepared.bucket.as_deref())
+    }
+
+    #[test]
+    fn a_first_start_makes_bucket_and_key_and_later_ones_change_nothing() {
+        let mut world = World::default();
+        let first = world.start(None, None).expect("prepared");
+        assert_eq!(shown(&first), (Some("GK1"), Some("default")));
+        let row = world.key("GK1");
+        assert!(row.create_bucket.value);
+        assert_eq!(
+            row.buckets.values().map(|may| may.value).collect::<Vec<_>>(),
+            [Permissions::ALL]
+        );
+        assert_eq!(world.commits, 1, "all of it or nothing");
+        assert_eq!(world.start(None, None), Ok(first.clone()));
+        assert_eq!(world.start(None, None), Ok(first));
+        assert_eq!(world.commits, 1);
+    }
+
+    #[test]
+    fn what_is_asked_for_by_name_is_ensured_at_every_start() {
+        let mut world = World::default();
+        let ask = |world: &mut World| world.start(Some("photos"), Some(("me", "my-secret")));
+        let first = ask(&mut world).expect("prepared");
+        assert_eq!(shown(&first), (Some("me"), Some("photos")));
+        assert_eq!(ask(&mut world), Ok(first));
+        assert_eq!(world.commits, 1);
+        world.start(Some("films"), Some(("me", "my-secret"))).expect("prepared");
+        assert_eq!(world.key("me").buckets.len(), 2);
+    }
+
+    #[test]
+    fn a_deleted_bucket_comes_back_only_if_asked_for() {
+        let mut world = World::default();
+        world.start(None, None).expect("prepared");
+        world.change(Table::Alias, |row: &mut AliasRow, at| {
+            row.bucket = Lww { at, value: None };
+        });
+        world.change(Table::Bucket, |row: &mut BucketRow, _| row.deleted = true);
+        let again = world.start(None, None).expect("prepared");
+        assert_eq!(shown(&again), (Some("GK1"), None));
+        assert_eq!(world.commits, 1);
+        let asked = world.start(Some("default"), None).expect("prepared");
+        assert_eq!(shown(&asked), (Some("GK1"), Some("default")));
+        assert_eq!(world.commits, 2);
+    }
+
+    #[test]
+    fn permissions_that_were_taken_back_stay_so() {
+        let mut world = World::default();
+        world.start(Some("photos"), None).expect("prepared");
+        world.change(Table::AccessKey, |row: &mut AccessKeyRow, at| {
+            row.buckets
+                .values_mut()
+                .for_each(|may| *may = Lww { at, value: Permissions::default() });
+        });
+        world.start(Some("photos"), None).expect("prepared");
+        let may: Vec<_> = world.key("GK1").buckets.values().map(|may| may.value).collect();
+        assert_eq!(may, [Permissions::default()]);
+    }
+
+    #[test]
+    fn a_deleted_key_never_comes_back() {
+        let mut world = World::default();
+        world.start(None, Some(("me", "my-secret"))).expect("prepared");
+        world.change(Table::AccessKey, |row: &mut AccessKeyRow, _| row.deleted = true);
+        assert_eq!(shown(&world.start(None, None).expect("prepared")).0, None);
+        let refused = world.start(None, Some(("me", "my-secret")));
+        assert_eq!(refused, Err(QuickstartError::KeyDeleted("me".to_owned())));
+    }
+
+    #[test]
+    fn another_secret_is_refused() {
+        let mut world = World::default();
+        world.start(None, Some(("me", "my-secret"))).expect("prepared");
+        let refused = world.start(None, Some(("me", "not-my-secret")));
+        assert_eq!(refused, Err(QuickstartError::OtherSecret("me".to_owned())));
+        assert_eq!(world.commits, 1);
+    }
+}

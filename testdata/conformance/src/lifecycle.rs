@@ -6,9 +6,9 @@ use std::{
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -31,6 +31,7 @@ pub fn run(binary: impl AsRef<Path>) {
     what_is_not_a_store_is_left_alone(binary);
     another_secret_for_a_known_key_is_refused(binary);
     a_first_start_makes_a_key_that_stays(binary);
+    a_connection_beyond_the_bound_is_told_so(binary);
     the_command_line_is_checked(binary);
 }
 
@@ -150,15 +151,58 @@ fn a_first_start_makes_a_key_that_stays(binary: &Path) {
 fn start_and_stop(binary: &Path, dir: &Path) -> String {
     let mut command = Command::new(binary);
     command.arg("quickstart").arg("--dir").arg(dir).args(["--s3-addr", "127.0.0.1:0"]);
+    let (child, printed) = start(command);
+    stop(child);
+    printed
+}
+
+/// Starts a daemon and reads what it prints until it serves.
+fn start(mut command: Command) -> (Child, String) {
     let mut child = command.stdout(Stdio::piped()).spawn().expect("the daemon's binary runs");
     let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
     let mut printed = String::new();
     while !printed.contains("Ctrl-C") {
         assert!(stdout.read_line(&mut printed).expect("text") > 0, "it ended: {printed}");
     }
+    (child, printed)
+}
+
+fn stop(mut child: Child) {
     kill_process(Pid::from_child(&child), Signal::TERM).expect("the child is ours");
     assert!(child.wait().expect("the child can be waited for").success());
-    printed
+}
+
+fn a_connection_beyond_the_bound_is_told_so(binary: &Path) {
+    // So few descriptors that the daemon allows itself sixteen connections.
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 144 && exec \"$0\" quickstart --dir \"$1\" --s3-addr 127.0.0.1:0"]);
+    command.arg(binary).arg(dir.path().join("data"));
+    let (child, printed) = start(command);
+    let line = printed.lines().find_map(|line| line.trim().strip_prefix("endpoint"));
+    let address = line.and_then(|line| line.trim().strip_prefix("http://"));
+    let address = address.and_then(|address| address.parse().ok()).expect("an address");
+    let mut open: Vec<Wire> = (0..16).map(|_| Wire::connect(address)).collect();
+    let request = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+    for wire in &mut open {
+        assert!(wire.send(request));
+        assert_eq!(wire.response(false, PATIENCE).expect("a response").status, 403);
+    }
+    let refused = Wire::connect(address).response(false, PATIENCE).expect("a refusal");
+    assert_eq!((refused.status, refused.whole), (503, true));
+    assert!(String::from_utf8_lossy(&refused.body).contains("SlowDown"));
+    drop(open.pop());
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        let mut wire = Wire::connect(address);
+        wire.send(request);
+        if wire.response(false, PATIENCE).expect("a response").status == 403 {
+            return stop(child);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("the place of a closed connection is not given to another");
 }
 
 fn the_command_line_is_checked(binary: &Path) {
