@@ -59,6 +59,7 @@
 #![cfg_attr(test, allow(clippy::wildcard_enum_match_arm))]
 
 pub mod block;
+pub mod checksum;
 pub mod daemon;
 pub mod effect;
 pub mod flow;

@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, fmt::Debug, path::Path};
 
 use mews_core::{
+    checksum::{Algorithm, Checksum, ChecksumKind, Scope},
     id::{BucketId, Hash, Position, VersionId},
-    s3::checksum::{Algorithm, Checksum, ChecksumKind, Scope},
     store::Table,
     table::{
         CounterRow,

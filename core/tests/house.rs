@@ -75,10 +75,10 @@ fn the_core_names_no_clock_thread_socket_or_file() {
 #[test]
 fn rooms_depend_one_way() {
     // Below: what may not be named from there.
-    let rules = [
-        ("store", ["crate::s3", "crate::node", "crate::job", "crate::daemon"]),
-        ("table", ["crate::node", "crate::job", "crate::daemon", "crate::quorum"]),
-        ("block", ["crate::s3", "crate::node", "crate::job", "crate::daemon"]),
+    let rules: [(&str, &[&str]); 3] = [
+        ("store", &["crate::s3", "crate::node", "crate::job", "crate::daemon"]),
+        ("table", &["crate::s3", "crate::node", "crate::job", "crate::daemon", "crate::quorum"]),
+        ("block", &["crate::s3", "crate::node", "crate::job", "crate::daemon"]),
     ];
     for (room, banned) in rules {
         for file in sources(&core().join(room)) {

@@ -6,7 +6,7 @@ use crc_fast::CrcAlgorithm;
 use md5::{Digest as _, Md5};
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
-use crate::s3::checksum::{Algorithm, Checksum, Scope};
+use crate::checksum::{Algorithm, Checksum, Scope};
 
 /// Computes one additional checksum, piece by piece.
 pub struct Hasher {

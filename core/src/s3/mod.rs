@@ -4,7 +4,6 @@ pub mod access;
 pub mod auth;
 pub mod bucket;
 pub mod call;
-pub mod checksum;
 pub mod copy;
 pub mod date;
 pub mod digest;

@@ -9,13 +9,13 @@ use ring::{
 };
 
 use crate::{
+    checksum::{Algorithm, Checksum},
     http::RequestHead,
     s3::{
         auth::{
             Chain,
             canonical::{self, ALGORITHM, CredentialScope, Parts},
         },
-        checksum::{Algorithm, Checksum},
         date,
         error::S3Error,
         request::Query,

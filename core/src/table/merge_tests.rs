@@ -8,8 +8,8 @@ use proptest::{
 
 use super::*;
 use crate::{
+    checksum::{Algorithm, ChecksumKind, Scope},
     id::{BucketId, Hash, VersionId},
-    s3::checksum::{Algorithm, ChecksumKind, Scope},
     table::{
         access::Permissions,
         object::{Content, Data, Meta, Parts},

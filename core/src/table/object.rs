@@ -6,8 +6,8 @@ use serde::{
 };
 
 use crate::{
+    checksum::Checksum,
     id::VersionId,
-    s3::checksum::Checksum,
     store::{StoreError, Table},
 };
 

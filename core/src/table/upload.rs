@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    checksum::{Checksum, ChecksumKind},
     id::VersionId,
-    s3::checksum::{Checksum, ChecksumKind},
 };
 
 /// The value of a row in [`Table::Upload`](crate::store::Table::Upload). Closed absorbs open.

@@ -6,9 +6,9 @@ use ring::hmac;
 
 use super::{canonical::Parts, *};
 use crate::{
+    checksum::Algorithm,
     http::RequestHead,
     s3::{
-        checksum::Algorithm,
         error::Code,
         intake::BodyError,
         request::{Query, take_apart},

@@ -11,12 +11,12 @@ use md5::{Digest as _, Md5};
 
 use crate::{
     block::{Payload, seal::seal},
+    checksum::{Algorithm, Checksum},
     effect::PeerError,
     flow::Window,
     id::{Hash, Position, VersionId},
     quorum,
     s3::{
-        checksum::{Algorithm, Checksum},
         digest::Hasher,
         egress::{self, Piece, Pieces},
         error::S3Error,

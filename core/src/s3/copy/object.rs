@@ -12,10 +12,10 @@ use super::{
     conditions, source,
 };
 use crate::{
+    checksum::{Algorithm, Checksum, Scope},
     s3::{
         access,
         call::{Call, Response, Target},
-        checksum::{Algorithm, Checksum, Scope},
         date,
         egress::{Pieces, Source},
         error::{Code, S3Error},

@@ -14,10 +14,12 @@
 use bytes::BytesMut;
 use ring::digest::{self, Context, SHA256};
 
-use crate::s3::{
-    auth::Chain,
+use crate::{
     checksum::Algorithm,
-    intake::{BodyError, Sink},
+    s3::{
+        auth::Chain,
+        intake::{BodyError, Sink},
+    },
 };
 
 /// The longest line that is read: a chunk's head has 98 bytes, a trailer field with a SHA-256 in Base64 fewer.

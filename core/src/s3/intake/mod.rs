@@ -16,9 +16,9 @@ use md5::{Digest as _, Md5};
 use ring::digest::{Context, SHA256};
 
 use crate::{
+    checksum::{Algorithm, Checksum},
     http::body::BodyFault,
     s3::{
-        checksum::{Algorithm, Checksum},
         digest::Hasher,
         error::{Code, S3Error},
     },

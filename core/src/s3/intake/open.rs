@@ -2,13 +2,15 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::s3::{
-    auth::{Chain, PayloadMode},
+use crate::{
     checksum::Algorithm,
-    digest::Hasher,
-    error::{Code, S3Error},
-    intake::{Expected, ExpectedChecksum, Framing, Intake, Sink, chunked::Chunked},
-    request::{Operation, Request},
+    s3::{
+        auth::{Chain, PayloadMode},
+        digest::Hasher,
+        error::{Code, S3Error},
+        intake::{Expected, ExpectedChecksum, Framing, Intake, Sink, chunked::Chunked},
+        request::{Operation, Request},
+    },
 };
 
 /// The intake of a request whose signature holds.

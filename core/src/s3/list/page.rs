@@ -4,12 +4,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::{
+    checksum::Checksum,
     effect::PeerError,
     id::Position,
     quorum,
-    s3::{
-        bucket::list::Owner, call::Call, checksum::Checksum, date, error::S3Error, request::KEY_MAX,
-    },
+    s3::{bucket::list::Owner, call::Call, date, error::S3Error, request::KEY_MAX},
     store::{Answer, Entry, From, List, Listing, Read, Table},
     table::{self, object::ObjectRow},
     task::Cx,

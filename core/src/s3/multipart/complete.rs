@@ -10,10 +10,10 @@ use super::{
     parts::{self, Listed, PARTS_MAX},
 };
 use crate::{
+    checksum::{Algorithm, Checksum, ChecksumKind, Scope},
     s3::{
         access,
         call::{Call, Response},
-        checksum::{Algorithm, Checksum, ChecksumKind, Scope},
         error::{Code, S3Error},
         object::{
             put,

@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use super::{Named, key_text};
 use crate::{
+    checksum::{Algorithm, ChecksumKind, Scope},
     http::RequestHead,
     quorum,
     s3::{
         access,
         call::{Call, Response},
-        checksum::{Algorithm, ChecksumKind, Scope},
         error::{Code, S3Error},
         object::meta,
         xml,

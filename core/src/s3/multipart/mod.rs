@@ -14,11 +14,11 @@ pub mod upload_part;
 use serde::Serialize;
 
 use crate::{
+    checksum::{Algorithm, Checksum},
     id::VersionId,
     quorum,
     s3::{
         call::{Call, Target},
-        checksum::{Algorithm, Checksum},
         error::{Code, S3Error},
     },
     store::{Answer, Guard, Op, Read, Table},

@@ -7,8 +7,8 @@
 use serde::Deserialize;
 
 use crate::{
+    checksum::{Algorithm, Checksum, ChecksumKind, Scope},
     s3::{
-        checksum::{Algorithm, Checksum, ChecksumKind, Scope},
         digest,
         error::{Code, S3Error},
         xml,

@@ -2,9 +2,9 @@
 
 use super::{Named, no_such_upload, parts};
 use crate::{
+    checksum::ChecksumKind,
     s3::{
         call::{Call, Response},
-        checksum::ChecksumKind,
         error::S3Error,
         ingest::{self, Ingested},
         object::put,

@@ -5,9 +5,9 @@
 use serde::Serialize;
 
 use crate::{
+    checksum::{Algorithm, Checksum},
     s3::{
         call::{Call, Response, Target},
-        checksum::{Algorithm, Checksum},
         date,
         egress::manifest_page,
         error::S3Error,

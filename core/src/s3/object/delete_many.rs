@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    checksum::Algorithm,
     effect::PeerError,
     id::Position,
     quorum,
     s3::{
         call::{Call, Response, Target},
-        checksum::Algorithm,
         error::{Code, S3Error},
         object::row,
         request::KEY_MAX,

@@ -4,9 +4,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_bytes::ByteBuf;
 
 use crate::{
+    checksum::Checksum,
     http::ResponseHead,
     s3::{
-        checksum::Checksum,
         date,
         error::{Code, S3Error},
         request::Request,

@@ -14,11 +14,9 @@ use bytes::Bytes;
 use percent_encoding::percent_decode;
 
 use crate::{
+    checksum::Algorithm,
     http::RequestHead,
-    s3::{
-        checksum::Algorithm,
-        error::{Code, S3Error},
-    },
+    s3::error::{Code, S3Error},
     view::Config,
 };
 

@@ -2,7 +2,8 @@
 
 use super::{assert_no_open_intent, bytes, effects, get, put};
 use crate::{
-    s3::{checksum::Algorithm, digest},
+    checksum::Algorithm,
+    s3::digest,
     store::{Table, Writer},
     testing::{Ask, Host, Reply},
 };

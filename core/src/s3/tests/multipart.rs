@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{assert_no_open_intent, bytes, effects, get, put};
 use crate::{
+    checksum::Algorithm,
     id::{Position, VersionId},
-    s3::{checksum::Algorithm, digest, multipart::parts::PART_MIN},
+    s3::{digest, multipart::parts::PART_MIN},
     store::{Table, Writer},
     table::{self, key, queue::Job, upload::PartRow},
     testing::{Ask, Host, Reply},
