@@ -275,8 +275,12 @@ impl Egress {
 
 /// The bytes of a piece.
 pub(crate) async fn load(cx: Cx, view: &View, piece: Piece) -> Result<Bytes, PeerError> {
-    let block = quorum::load_block(cx, view, piece.block).await?;
-    cut(&block, piece)
+    let bytes = match quorum::load_block(cx, view, piece.block).await {
+        Ok(block) => cut(&block, piece),
+        Err(error) => Err(error),
+    };
+    // The client is told that a block is bad; only the operator is told which.
+    bytes.inspect_err(|error| log::error!("block {}: {error}", piece.block))
 }
 
 fn cut(block: &Payload, piece: Piece) -> Result<Bytes, PeerError> {

@@ -245,13 +245,13 @@ impl From<PeerError> for S3Error {
             PeerError::Store(error) => return error.into(),
             PeerError::Missing => Self::new(
                 Code::InternalError,
-                "A block of this object is missing on every node that should hold it. The operator finds it with \
-                 'mews block list-errors'.",
+                "A block of this object is missing on every node that should hold it. The log of the server \
+                 names the block.",
             ),
             PeerError::Corrupt => Self::new(
                 Code::InternalError,
-                "A block of this object is damaged on disk, and no good copy was found. The operator finds it with \
-                 'mews block list-errors'.",
+                "A block of this object is damaged on disk, and no good copy was found. The log of the \
+                 server names the block.",
             ),
             PeerError::Disk(_) => Self::new(
                 Code::InternalError,
