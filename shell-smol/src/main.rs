@@ -27,11 +27,11 @@ use mews_core::{
         args::Quickstart,
         bounds::Bounds,
         identity::KeyPair,
+        quickstart,
         texts::{self, Ready},
         trouble::Trouble,
     },
     http::limits::Limits,
-    view::Config,
 };
 use mews_host::{machine::system, place::Place, process};
 use signal_hook::{
@@ -58,7 +58,7 @@ fn run(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
 async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
     let place = Place::open(&args.dir)?;
     let (listener, address) = listen("--s3-addr", args.s3_addr)?;
-    let config = Config::default();
+    let config = quickstart::config();
     let region = config.region.clone();
     let (host, database) = start::host(&place, config, bounds)?;
     let key = args.access_key.clone().zip(args.secret_key.clone());

@@ -22,11 +22,11 @@ use mews_core::{
         args::Quickstart,
         bounds::Bounds,
         identity::KeyPair,
+        quickstart,
         texts::{self, Ready},
         trouble::Trouble,
     },
     http::limits::Limits,
-    view::Config,
 };
 use mews_host::{machine::system, place::Place, process};
 use tokio::{
@@ -56,7 +56,7 @@ fn run(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
 async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
     let place = Place::open(&args.dir)?;
     let (listener, address) = listen("--s3-addr", args.s3_addr).await?;
-    let config = Config::default();
+    let config = quickstart::config();
     let region = config.region.clone();
     let (host, mut database) = start::host(&place, config, bounds)?;
     let key = args.access_key.clone().zip(args.secret_key.clone());

@@ -83,6 +83,16 @@ url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "
 check(http("GET", url) == SMALL, "a presigned GET gives what a presigned PUT put")
 step("presigned PUT, GET")
 
+port = ENDPOINT.rsplit(":", 1)[1]
+virtual = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
+virtual = boto3.client("s3", endpoint_url=f"http://localhost:{port}", config=virtual)
+url = virtual.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "by url"})
+host = f"{BUCKET}.localhost:{port}"
+check(url.startswith(f"http://{host}/by"), f"the bucket is in the host's name: {url}")
+# Not every resolver knows that all names under localhost are this machine.
+check(http("GET", url.replace(f"http://{host}", ENDPOINT), headers={"Host": host}) == SMALL, "a virtual host")
+step("virtual host")
+
 for number in range(30):
     s3.put_object(Bucket=BUCKET, Key=f"gone/{number}", Body=b"")
 keys = [{"Key": o["Key"]} for o in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]

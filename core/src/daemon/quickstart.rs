@@ -21,13 +21,22 @@ use crate::{
     },
     task::{Cx, Task},
     time::Stamp,
-    view::View,
+    view::{Config, View},
 };
 
 /// The name that quickstart gives to its access key, and finds it again by.
 pub const KEY_NAME: &str = "quickstart";
 /// The bucket of a first start that names none.
 pub const BUCKET: &str = "default";
+
+/// The name under which `BUCKET.localhost` reaches a bucket: browsers and resolvers take every name below it for this machine
+/// (RFC 6761, section 6.3).
+pub const ROOT_DOMAIN: &str = "localhost";
+
+/// The configuration of a store that nobody has configured.
+pub fn config() -> Config {
+    Config { root_domain: Some(ROOT_DOMAIN.to_owned()), ..Config::default() }
+}
 
 /// What should be there.
 #[derive(Clone, Debug)]
@@ -300,7 +309,7 @@ mod tests {
             read,
         },
         time::{Instant, Now, Timestamp},
-        view::{Config, Ring},
+        view::Ring,
     };
 
     /// A database and a clock that goes on from start to start.
