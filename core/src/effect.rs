@@ -55,6 +55,13 @@ pub enum Effect {
         /// Which.
         hash: Hash,
     },
+    /// Which of these blocks a node has files of, unverified → [`Completion::Held`].
+    Holds {
+        /// Whom to ask.
+        at: NodeId,
+        /// Which blocks.
+        blocks: Vec<Hash>,
+    },
     /// Maintenance of the own node's block files → [`Completion::Chore`].
     Chore(Chore),
     /// How the request's body is to be decoded and checked. No completion; comes before the first pull.
@@ -106,6 +113,8 @@ pub enum Completion {
     Committed(Result<Outcome, PeerError>),
     /// To [`Effect::LoadBlock`].
     Loaded(Result<Payload, PeerError>),
+    /// To [`Effect::Holds`]: for each block in turn.
+    Held(Result<Vec<bool>, PeerError>),
     /// To [`Effect::Chore`].
     Chore(Result<ChoreReport, PeerError>),
     /// To [`Effect::Pull`].
@@ -143,6 +152,14 @@ pub enum PeerError {
     Unreachable,
     /// It did not answer in time.
     TimedOut,
+    /// Too much is already on its way to it, or being done by it.
+    Busy,
+    /// The asker's layout is older than any in force there; it must learn the newer one first.
+    Outdated,
+    /// It is still fetching what its database has lost or never had, and cannot vouch for what it does not find.
+    Syncing,
+    /// Its answer (or our question) does not decode: a release that does not go with ours, or damage.
+    Malformed,
     /// Its database failed.
     Store(StoreError),
     /// It does not have the block.
@@ -160,6 +177,10 @@ impl std::fmt::Display for PeerError {
         match self {
             Self::Unreachable => write!(f, "node unreachable"),
             Self::TimedOut => write!(f, "node did not answer in time"),
+            Self::Busy => write!(f, "node is busy"),
+            Self::Outdated => write!(f, "the cluster's layout has moved on"),
+            Self::Syncing => write!(f, "node is still fetching its data"),
+            Self::Malformed => write!(f, "node's message does not decode"),
             Self::Store(error) => error.fmt(f),
             Self::Missing => write!(f, "block missing"),
             Self::Corrupt => write!(f, "block damaged on disk"),

@@ -67,6 +67,7 @@ pub mod http;
 pub mod id;
 pub mod job;
 pub mod node;
+pub mod placement;
 pub mod quorum;
 pub mod s3;
 pub mod seed;

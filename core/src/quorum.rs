@@ -22,12 +22,7 @@ pub async fn get_local(
     view: &View,
     keys: Vec<(Table, Vec<u8>)>,
 ) -> Result<Vec<Option<Vec<u8>>>, PeerError> {
-    match read_local(cx, view, Read::Get(keys)).await? {
-        Answer::Values(values) => Ok(values),
-        other @ (Answer::Object(_) | Answer::Rows(_) | Answer::Listing(_)) => {
-            panic!("the store answered a Get with {other:?}")
-        }
-    }
+    Ok(read_local(cx, view, Read::Get(keys)).await?.into_values())
 }
 
 /// Asks a read quorum of `position` and merges what it says, row by row.

@@ -126,6 +126,11 @@ impl Cx {
         self.issue("LoadBlock", Effect::LoadBlock { at, hash })
     }
 
+    /// See [`Effect::Holds`].
+    pub fn holds(self, at: NodeId, blocks: Vec<Hash>) -> Wait<Result<Vec<bool>, PeerError>> {
+        self.issue("Holds", Effect::Holds { at, blocks })
+    }
+
     /// See [`Effect::Chore`].
     pub fn chore(self, chore: Chore) -> Wait<Result<ChoreReport, PeerError>> {
         self.issue("Chore", Effect::Chore(chore))
@@ -221,6 +226,7 @@ completes!(
     Read => Result<Answer, PeerError>,
     Committed => Result<Outcome, PeerError>,
     Loaded => Result<Payload, PeerError>,
+    Held => Result<Vec<bool>, PeerError>,
     Chore => Result<ChoreReport, PeerError>,
     Pulled => Result<Pulled, BodyError>,
     Collected => Result<Bytes, BodyError>,
@@ -255,6 +261,15 @@ impl<T: FromCompletion> Future for Wait<T> {
             }
             None => Poll::Pending,
         }
+    }
+}
+
+impl<T> Wait<T> {
+    /// Lets the effect go on without anybody waiting for it, even after the task's end: a write that has its quorum still goes to
+    /// the other replicas.
+    pub fn detach(mut self) {
+        self.done = true;
+        inside(|a| a.slots.remove(&self.id));
     }
 }
 

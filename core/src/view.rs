@@ -1,8 +1,11 @@
 //! What every task may look at: an immutable picture of the cluster and of the configuration, replaced and never mutated.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use crate::id::{NodeId, Position};
+use crate::{
+    id::{NodeId, Position},
+    placement::layout::Layout,
+};
 
 /// The cluster and the configuration as of one moment. Shared as `Arc<View>`.
 #[derive(Clone, Debug)]
@@ -13,26 +16,223 @@ pub struct View {
     pub boot: u64,
     /// Who holds what.
     pub ring: Ring,
+    /// The other nodes that there are, and how they are.
+    pub peers: BTreeMap<NodeId, Peer>,
     /// What the operator chose.
     pub config: Config,
 }
 
+impl View {
+    /// The view of a node that is alone.
+    pub fn single(node: NodeId, boot: u64, config: Config) -> Self {
+        Self { node, boot, ring: Ring::single(node), peers: BTreeMap::new(), config }
+    }
+}
+
+/// Another node, as this one sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Whether there is a connection to it.
+    pub up: bool,
+    /// The round trip to it, smoothed; `None` before the first measurement.
+    pub rtt: Option<Duration>,
+}
+
 /// Which nodes hold which positions.
+///
+/// While the layout changes, several versions are in force at once: writes go to a quorum of the replica set in each of them, reads
+/// to one that has all its data.
 #[derive(Clone, Debug)]
 pub struct Ring {
-    members: Vec<NodeId>,
+    /// The newest layout's version; 0 if there is none yet.
+    version: u64,
+    read: Arc<Sets>,
+    /// From the oldest version in force to the newest; sets that are the same in two versions stand here twice.
+    writes: Vec<Arc<Sets>>,
+    /// Versions that are no longer in force, but whose nodes may still have blocks that others lack; newest first.
+    retired: Vec<Arc<Sets>>,
+    everyone: Vec<NodeId>,
+    mode: Consistency,
+}
+
+/// What an answer is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Reads and writes by quorums that overlap.
+    #[default]
+    Consistent,
+    /// Reads of one replica: may miss what was just written.
+    Degraded,
+    /// Reads and writes of one replica: may lose what was just written.
+    Dangerous,
+}
+
+/// The replica sets of one layout.
+#[derive(Debug)]
+struct Sets {
+    version: u64,
+    bits: u8,
+    /// The different sets, members nearest first.
+    sets: Vec<Vec<NodeId>>,
+    /// For each partition, its set.
+    of: Vec<u16>,
+    /// All that hold anything, nearest first.
+    storage: Vec<NodeId>,
+}
+
+impl Sets {
+    fn new(layout: &Layout, near: &dyn Fn(NodeId) -> (u64, NodeId)) -> Self {
+        let mut sets: Vec<Vec<NodeId>> = Vec::new();
+        let mut index = BTreeMap::new();
+        let of = (0..layout.partitions()).map(|partition| {
+            let nodes = layout.replicas(partition);
+            *index.entry(nodes).or_insert_with_key(|nodes| {
+                let mut nodes = nodes.clone();
+                nodes.sort_by_key(|node| near(*node));
+                sets.push(nodes);
+                u16::try_from(sets.len() - 1).expect("not more sets than partitions, at most 4096")
+            })
+        });
+        let of = of.collect();
+        let mut storage = layout.storage.clone();
+        storage.sort_by_key(|node| near(*node));
+        Self { version: layout.version, bits: layout.parameters.bits, sets, of, storage }
+    }
+
+    fn at(&self, position: Position) -> &[NodeId] {
+        let partition = usize::from(position.0) >> (16 - self.bits);
+        &self.sets[usize::from(self.of[partition])]
+    }
 }
 
 impl Ring {
     /// The ring of a cluster of one.
     pub fn single(node: NodeId) -> Self {
-        Self { members: vec![node] }
+        let sets = Arc::new(Sets {
+            version: 1,
+            bits: 0,
+            sets: vec![vec![node]],
+            of: vec![0],
+            storage: vec![node],
+        });
+        Self {
+            version: 1,
+            read: Arc::clone(&sets),
+            writes: vec![sets],
+            retired: Vec::new(),
+            everyone: vec![node],
+            mode: Consistency::Consistent,
+        }
     }
 
-    /// The nodes that hold `position`, with the quorums that overlap: r nodes, ⌈r/2⌉ to read, r+1−⌈r/2⌉ to write.
-    pub fn replicas(&self, _position: Position) -> Replicas<'_> {
-        // One layout, one member: every position is everywhere. The assignment of partitions joins with placement.
-        Replicas { nodes: &self.members }
+    /// The ring of a cluster that has no layout yet: nothing can be read or written.
+    pub fn empty() -> Self {
+        let sets = Arc::new(Sets {
+            version: 0,
+            bits: 0,
+            sets: vec![Vec::new()],
+            of: vec![0],
+            storage: Vec::new(),
+        });
+        Self {
+            version: 0,
+            read: Arc::clone(&sets),
+            writes: vec![sets],
+            retired: Vec::new(),
+            everyone: Vec::new(),
+            mode: Consistency::Consistent,
+        }
+    }
+
+    /// The ring of these layouts: `active` in order of version and not empty, `read` the version that reads go to (one of
+    /// them), `retired` older ones. `near` orders the members of a set, the nearest least.
+    pub fn new(
+        active: &[&Layout],
+        read: u64,
+        retired: &[&Layout],
+        mode: Consistency,
+        near: &dyn Fn(NodeId) -> (u64, NodeId),
+    ) -> Self {
+        let writes: Vec<Arc<Sets>> =
+            active.iter().map(|layout| Arc::new(Sets::new(layout, near))).collect();
+        let newest = writes.last().expect("at least one layout is in force");
+        let read = writes.iter().find(|sets| sets.version == read);
+        let read = Arc::clone(read.expect("reads go to a version in force"));
+        let mut everyone: Vec<NodeId> =
+            active.iter().flat_map(|layout| layout.roles.keys().copied()).collect();
+        everyone.sort_by_key(|node| near(*node));
+        everyone.dedup();
+        Self {
+            version: newest.version,
+            read,
+            retired: retired.iter().map(|layout| Arc::new(Sets::new(layout, near))).collect(),
+            writes,
+            everyone,
+            mode,
+        }
+    }
+
+    /// The newest layout's version; 0 if there is none yet.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The oldest version in force.
+    pub fn oldest(&self) -> u64 {
+        self.writes.first().map_or(0, |sets| sets.version)
+    }
+
+    /// The nodes to read `position` from, with the quorums that overlap: r nodes, ⌈r/2⌉ to read, r+1−⌈r/2⌉ to write.
+    pub fn replicas(&self, position: Position) -> Replicas<'_> {
+        Replicas { nodes: self.read.at(position), mode: self.mode }
+    }
+
+    /// The replica sets that a write of `position` needs a quorum of, each: one, unless the layout is changing.
+    pub fn write_sets(&self, position: Position) -> Vec<Replicas<'_>> {
+        self.distinct(|sets| sets.at(position))
+    }
+
+    /// The nodes that hold everything of the full-copy tables and count for their quorums.
+    pub fn full_copy(&self) -> Replicas<'_> {
+        Replicas { nodes: &self.read.storage, mode: self.mode }
+    }
+
+    /// The same for writes, as in [`Ring::write_sets`].
+    pub fn full_copy_write_sets(&self) -> Vec<Replicas<'_>> {
+        self.distinct(|sets| &sets.storage)
+    }
+
+    /// Everybody with a role in a version in force, gateways too, nearest first: whom full-copy rows are sent to.
+    pub fn everyone(&self) -> &[NodeId] {
+        &self.everyone
+    }
+
+    /// Where a block may be, likeliest first: those who should have it, then those who had to in the past.
+    pub fn sources(&self, position: Position) -> Vec<NodeId> {
+        let all = [&self.read].into_iter().chain(self.writes.iter().rev()).chain(&self.retired);
+        let mut nodes = Vec::new();
+        for node in all.flat_map(|sets| sets.at(position)) {
+            if !nodes.contains(node) {
+                nodes.push(*node);
+            }
+        }
+        nodes
+    }
+
+    /// Whether `node` holds `position` in a version in force.
+    pub fn holds(&self, node: NodeId, position: Position) -> bool {
+        self.writes.iter().any(|sets| sets.at(position).contains(&node))
+    }
+
+    fn distinct<'a>(&'a self, of: impl Fn(&'a Sets) -> &'a [NodeId]) -> Vec<Replicas<'a>> {
+        let mut sets: Vec<Replicas<'a>> = Vec::with_capacity(1);
+        for version in &self.writes {
+            let replicas = Replicas { nodes: of(version), mode: self.mode };
+            if !sets.contains(&replicas) {
+                sets.push(replicas);
+            }
+        }
+        sets
     }
 }
 
@@ -41,20 +241,28 @@ impl Ring {
 pub struct Replicas<'a> {
     /// The members, nearest first.
     pub nodes: &'a [NodeId],
+    mode: Consistency,
 }
 
 impl Replicas<'_> {
     /// How many must answer a read.
     pub fn read_quorum(&self) -> usize {
-        self.nodes.len().div_ceil(2)
+        match self.mode {
+            Consistency::Consistent => self.nodes.len().div_ceil(2),
+            Consistency::Degraded | Consistency::Dangerous => self.nodes.len().min(1),
+        }
     }
 
     /// How many must have committed a write.
     pub fn write_quorum(&self) -> usize {
-        self.nodes.len() + 1 - self.read_quorum()
+        match self.mode {
+            Consistency::Consistent | Consistency::Degraded => {
+                self.nodes.len() + 1 - self.nodes.len().div_ceil(2)
+            }
+            Consistency::Dangerous => self.nodes.len().min(1),
+        }
     }
 }
-
 /// The configuration, checked and with its defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -77,6 +285,8 @@ pub struct Config {
     pub block_delay: Duration,
     /// How long a closed upload or a tombstone is remembered.
     pub tombstone_delay: Duration,
+    /// What reads and writes promise.
+    pub consistency: Consistency,
 }
 
 impl Default for Config {
@@ -92,6 +302,7 @@ impl Default for Config {
             index_shards: 16,
             block_delay: Duration::from_secs(600),
             tombstone_delay: Duration::from_secs(24 * 3600),
+            consistency: Consistency::Consistent,
         }
     }
 }

@@ -194,6 +194,7 @@ impl Driver<'_> {
             | Effect::Commit { .. }
             | Effect::StoreBlock { .. }
             | Effect::LoadBlock { .. }
+            | Effect::Holds { .. }
             | Effect::Chore(_)) => {
                 let host = Arc::clone(self.host);
                 self.start(id, async move { (host.perform(effect).await, None) });

@@ -107,6 +107,12 @@ impl Blocks {
         Ok(blocks::hold(payload, permit))
     }
 
+    /// Which of these blocks there are files of.
+    pub async fn holds(&self, blocks: Vec<Hash>) -> Result<Vec<bool>, PeerError> {
+        let files = Arc::clone(&self.files);
+        blocking(move || files.holds(&blocks)).await?
+    }
+
     /// Performs a piece of maintenance.
     pub async fn chore(&self, chore: Chore, db: Arc<Db>) -> Result<ChoreReport, PeerError> {
         let files = Arc::clone(&self.files);

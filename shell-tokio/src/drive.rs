@@ -181,6 +181,7 @@ impl Driver<'_> {
             effect @ (Effect::Commit { .. }
             | Effect::StoreBlock { .. }
             | Effect::LoadBlock { .. }
+            | Effect::Holds { .. }
             | Effect::Chore(_)) => self.perform_by_host(id, effect),
             Effect::Open(intake) => {
                 self.client().pump.as_mut().expect("opened before it is read").open(intake);

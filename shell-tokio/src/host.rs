@@ -77,6 +77,10 @@ impl Host {
                 Ok(()) => self.blocks.load(hash).await,
                 Err(error) => Err(error),
             }),
+            Effect::Holds { at, blocks } => Completion::Held(match self.is_here(at) {
+                Ok(()) => self.blocks.holds(blocks).await,
+                Err(error) => Err(error),
+            }),
             Effect::Chore(chore) => {
                 Completion::Chore(self.blocks.chore(chore, Arc::clone(&self.db)).await)
             }

@@ -20,7 +20,7 @@ use mews_core::{
     node::Node,
     seed::Seed,
     store::{apply::Delays, read, redb::Db, reserve::Reserve},
-    view::{Config, Ring, View},
+    view::{Config, View},
 };
 use rustix::fs::FlockOperation;
 
@@ -134,7 +134,7 @@ impl Place {
         let reserve = Reserve::new(Arc::new(StdDisk::new(&self.path)), plan::META, None);
         let clock = Clock::start();
         let id = key.id();
-        let view = View { node: id, boot: db.boot(), ring: Ring::single(id), config };
+        let view = View::single(id, db.boot(), config);
         let node = Node::new(Arc::new(view), Seed::new(random()?), clock.now());
         Ok(Opened { clock, id, node, db: Arc::new(db), files: Arc::new(files), reserve })
     }

@@ -102,6 +102,7 @@ pub fn describe(effect: &Effect) -> String {
             format!("Send {} B {}", bytes.len(), short(&blake3::hash(bytes)))
         }
         other @ (Effect::LoadBlock { .. }
+        | Effect::Holds { .. }
         | Effect::Chore(_)
         | Effect::Open(_)
         | Effect::Pull { .. }
@@ -124,6 +125,7 @@ pub fn outline(completion: &Completion) -> String {
         other @ (Completion::Read(_)
         | Completion::Committed(_)
         | Completion::Loaded(_)
+        | Completion::Held(_)
         | Completion::Chore(_)
         | Completion::Pulled(_)
         | Completion::Collected(_)

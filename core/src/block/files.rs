@@ -212,6 +212,23 @@ impl Files {
         Err(error)
     }
 
+    /// Which of these blocks there is a file of, unverified.
+    ///
+    /// Errors: [`PeerError::Disk`].
+    pub fn holds(&self, blocks: &[Hash]) -> Result<Vec<bool>, PeerError> {
+        let held = |hash: &Hash| {
+            for (_, _, file) in self.dirs.places(*hash) {
+                match self.dirs.disk.stat(&file) {
+                    Ok(Some(_)) => return Ok(true),
+                    Ok(None) => {}
+                    Err(error) => return Err(failed(&file, error)),
+                }
+            }
+            Ok(false)
+        };
+        blocks.iter().map(held).collect()
+    }
+
     /// Unlinks blocks that a commit has [reaped](crate::store::Applied::reaped), after that commit. Those that are pinned, or
     /// counted again by now, stay. Says how many are gone; a failure of one (the first is returned) does not keep the others.
     pub fn unlink_reaped(&self, hashes: &[Hash], counted: Counted) -> Result<usize, PeerError> {

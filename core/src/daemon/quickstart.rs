@@ -14,7 +14,7 @@ use crate::{
     id::BucketId,
     quorum,
     seed::Seed,
-    store::{Answer, Batch, Guard, Op, Outcome, Read, StoreError, Table},
+    store::{Batch, Guard, Op, Outcome, Read, StoreError, Table},
     table::{
         self,
         access::{AccessKeyRow, AliasRow, BucketRow, Lww, Permissions},
@@ -185,9 +185,7 @@ async fn find_own_key(cx: Cx, view: &View) -> Result<FoundKey, QuickstartError> 
     let mut from = Vec::new();
     loop {
         let scan = Read::Scan { table: Table::AccessKey, from, until: None, limit: PAGE };
-        let Answer::Rows(rows) = quorum::read_local(cx, view, scan).await? else {
-            panic!("the store owed rows to a scan");
-        };
+        let rows = quorum::read_local(cx, view, scan).await?.into_rows();
         for (id, bytes) in &rows {
             let row: AccessKeyRow = table::decode(Table::AccessKey, bytes)?;
             if row.name.value != KEY_NAME {

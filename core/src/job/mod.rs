@@ -27,7 +27,7 @@ use crate::{
     id::Position,
     quorum,
     seed::Seed,
-    store::{Answer, Batch, Op, Outcome, Read, StoreError, Table},
+    store::{Batch, Op, Outcome, Read, StoreError, Table},
     task::{Cx, Reason, Task},
     time::Instant,
     view::View,
@@ -134,15 +134,6 @@ impl Page {
     }
 }
 
-fn rows_of(answer: Answer) -> Vec<(Vec<u8>, Vec<u8>)> {
-    match answer {
-        Answer::Rows(rows) => rows,
-        other @ (Answer::Values(_) | Answer::Object(_) | Answer::Listing(_)) => {
-            panic!("the store answered a Scan with {other:?}")
-        }
-    }
-}
-
 /// A page of this node's own rows.
 async fn scan_local(
     cx: Cx,
@@ -152,7 +143,7 @@ async fn scan_local(
     until: Option<Vec<u8>>,
 ) -> Result<Page, PeerError> {
     let read = Read::Scan { table, from, until, limit: PAGE };
-    Ok(Page::new(rows_of(quorum::read_local(cx, view, read).await?), PAGE))
+    Ok(Page::new(quorum::read_local(cx, view, read).await?.into_rows(), PAGE))
 }
 
 /// A page of rows at a position, of any of its replicas.
@@ -165,7 +156,7 @@ async fn scan(
     limit: usize,
 ) -> Result<Page, PeerError> {
     let read = Read::Scan { table, from, until, limit };
-    Ok(Page::new(rows_of(quorum::read(cx, view, position, read).await?), limit))
+    Ok(Page::new(quorum::read(cx, view, position, read).await?.into_rows(), limit))
 }
 
 /// Changes this node's own rows, unconditionally.

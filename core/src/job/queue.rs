@@ -200,6 +200,10 @@ async fn put_off(
         PeerError::Store(StoreError::Damaged { .. }) => RETRY_DAMAGED,
         PeerError::Unreachable
         | PeerError::TimedOut
+        | PeerError::Busy
+        | PeerError::Outdated
+        | PeerError::Syncing
+        | PeerError::Malformed
         | PeerError::Missing
         | PeerError::Corrupt
         | PeerError::Full

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Verdict, commit_local, damaged, rest, rows_of};
+use super::{Verdict, commit_local, damaged, rest};
 use crate::{
     block::chore::{Chore, ChoreReport, Soundness},
     effect::PeerError,
@@ -142,7 +142,7 @@ async fn next(
     let from = row.after.map_or_else(Vec::new, |after| [&after.0[..], &[0]].concat());
     let until = target.map(|target| target.0.to_vec());
     let read = Read::Scan { table: Table::BlockCount, from, until, limit: PAGE };
-    let rows = rows_of(quorum::read_local(cx, view, read).await?).into_iter();
+    let rows = quorum::read_local(cx, view, read).await?.into_rows().into_iter();
     rows.map(|(row_key, _)| {
         Hash::from_slice(&row_key).ok_or_else(|| damaged(Table::BlockCount, &row_key))
     })

@@ -13,7 +13,7 @@ use crate::{
 
 fn view() -> Arc<View> {
     let node = NodeId([1; 32]);
-    Arc::new(View { node, boot: 1, ring: Ring::single(node), config: Config::default() })
+    Arc::new(View::single(node, 1, Config::default()))
 }
 
 fn at(mono: Instant) -> Now {
@@ -37,6 +37,7 @@ fn drive(mut task: Task, now: Now, fails: bool) {
             Effect::Commit { .. } => {
                 Completion::Committed(Ok(Outcome::Applied(Applied::default())))
             }
+            Effect::Holds { .. } => panic!("no job of a single node asks for this"),
             Effect::Chore(_) if fails => Completion::Chore(Err(failure())),
             Effect::Chore(_) => {
                 Completion::Chore(Ok(crate::block::chore::ChoreReport::Files(vec![])))

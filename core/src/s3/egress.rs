@@ -11,7 +11,7 @@ use crate::{
     flow::Window,
     id::{Hash, Position, VersionId},
     quorum,
-    store::{Answer, Read, Table},
+    store::{Read, Table},
     table::{
         self,
         block::BlockListRow,
@@ -207,12 +207,8 @@ pub async fn manifest_page(
     page: u16,
 ) -> Result<Vec<ManifestPart>, PeerError> {
     let keys = vec![(Table::Manifest, key::manifest(position, upload, page))];
-    let value = match quorum::read(cx, view, position, Read::Get(keys)).await? {
-        Answer::Values(mut values) => values.pop().flatten(),
-        other @ (Answer::Object(_) | Answer::Rows(_) | Answer::Listing(_)) => {
-            panic!("the store answered a Get with {other:?}")
-        }
-    };
+    let value =
+        quorum::read(cx, view, position, Read::Get(keys)).await?.into_values().pop().flatten();
     let value = value.ok_or_else(|| torn(Table::Manifest, "a page of the manifest is missing"))?;
     let row: ManifestRow = table::decode(Table::Manifest, &value).map_err(PeerError::Store)?;
     Ok(row.parts)
@@ -228,12 +224,8 @@ pub(crate) async fn scan(
     until: Option<Vec<u8>>,
     limit: usize,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, PeerError> {
-    match quorum::read(cx, view, position, Read::Scan { table, from, until, limit }).await? {
-        Answer::Rows(rows) => Ok(rows),
-        other @ (Answer::Values(_) | Answer::Object(_) | Answer::Listing(_)) => {
-            panic!("the store answered a Scan with {other:?}")
-        }
-    }
+    let read = Read::Scan { table, from, until, limit };
+    Ok(quorum::read(cx, view, position, read).await?.into_rows())
 }
 
 /// A response's body under way: its first piece is at hand, so that what fails before the first byte is still an error response.

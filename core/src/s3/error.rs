@@ -233,7 +233,12 @@ impl From<PeerError> for S3Error {
     fn from(error: PeerError) -> Self {
         let cause = error.to_string();
         let error = match error {
-            PeerError::Unreachable | PeerError::TimedOut => Self::new(
+            PeerError::Unreachable
+            | PeerError::TimedOut
+            | PeerError::Busy
+            | PeerError::Outdated
+            | PeerError::Syncing
+            | PeerError::Malformed => Self::new(
                 Code::ServiceUnavailable,
                 "Too few of the nodes that hold this data can be reached. Please try again.",
             ),

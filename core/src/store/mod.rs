@@ -401,3 +401,45 @@ pub enum Answer {
     /// To [`Read::List`].
     Listing(Listing),
 }
+
+impl Answer {
+    /// The answer to a [`Read::Get`]. Any other is a bug of ours, here and below.
+    pub fn into_values(self) -> Vec<Option<Vec<u8>>> {
+        match self {
+            Self::Values(values) => values,
+            other @ (Self::Object(_) | Self::Rows(_) | Self::Listing(_)) => other.unasked("a Get"),
+        }
+    }
+
+    /// The answer to a [`Read::Object`].
+    pub fn into_object(self) -> Option<(Vec<u8>, Option<Bytes>)> {
+        match self {
+            Self::Object(object) => object,
+            other @ (Self::Values(_) | Self::Rows(_) | Self::Listing(_)) => {
+                other.unasked("a read of an object")
+            }
+        }
+    }
+
+    /// The answer to a [`Read::Scan`].
+    pub fn into_rows(self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        match self {
+            Self::Rows(rows) => rows,
+            other @ (Self::Values(_) | Self::Object(_) | Self::Listing(_)) => {
+                other.unasked("a Scan")
+            }
+        }
+    }
+
+    /// The answer to a [`Read::List`].
+    pub fn into_listing(self) -> Listing {
+        match self {
+            Self::Listing(listing) => listing,
+            other @ (Self::Values(_) | Self::Object(_) | Self::Rows(_)) => other.unasked("a List"),
+        }
+    }
+
+    fn unasked(&self, question: &str) -> ! {
+        panic!("the store answered {question} with {self:?}")
+    }
+}

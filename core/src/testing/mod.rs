@@ -268,7 +268,7 @@ impl Host {
     pub fn new() -> Self {
         let node = NodeId([7; 32]);
         let config = Config { block_size: 1000, inline_max: 100, ..Config::default() };
-        let view = View { node, boot: 3, ring: Ring::single(node), config };
+        let view = View::single(node, 3, config);
         let mut host = Self {
             view: Arc::new(view),
             store: MapStore::default(),
@@ -521,6 +521,10 @@ impl Running {
             Effect::Send(bytes) => {
                 self.reply.body.extend_from_slice(&bytes);
                 Completion::Sent(Ok(()))
+            }
+            Effect::Holds { blocks, .. } => {
+                let held = blocks.iter().map(|block| self.blocks.contains_key(block));
+                Completion::Held(Ok(held.collect()))
             }
             Effect::Chore(chore) => panic!("no request does maintenance: {chore:?}"),
             Effect::Cancel(_) => unreachable!("taken out when drained"),

@@ -14,6 +14,7 @@ pub(super) fn describe(effect: &Effect) -> String {
             format!("StoreBlock {} B{}", block.len(), content(then))
         }
         Effect::LoadBlock { .. } => "LoadBlock".to_owned(),
+        Effect::Holds { blocks, .. } => format!("Holds {blocks:?}"),
         Effect::Chore(chore) => format!("Chore {chore:?}"),
         Effect::Open(_) => "Open".to_owned(),
         Effect::Pull { .. } => "Pull".to_owned(),

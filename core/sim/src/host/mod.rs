@@ -32,7 +32,7 @@ use mews_core::{
     },
     task::Task,
     time::{Instant, Now, Timestamp},
-    view::{Config, Ring, View},
+    view::{Config, View},
 };
 
 use crate::{body::Body, disk::SimDisk, fault::Fault, platter::Platter, sabotage, trace::Trace};
@@ -296,7 +296,7 @@ impl Host {
         let options = FilesOptions { fsync: DataFsync::Batch, reserve: Some(0), used_before };
         let files = Files::open(self.disk.clone(), dirs, options);
         let files = files.map_err(|error| error.to_string())?;
-        let view = Arc::new(View { node: NODE, boot: db.boot(), ring: Ring::single(NODE), config });
+        let view = Arc::new(View::single(NODE, db.boot(), config));
         self.trace.note(self.now, format_args!("boot {}", db.boot()));
         self.boots += 1;
         let node = Node::new(view.clone(), self.seed.child(), self.now());
@@ -591,6 +591,7 @@ impl Host {
             | Effect::Commit { .. }
             | Effect::StoreBlock { .. }
             | Effect::LoadBlock { .. }
+            | Effect::Holds { .. }
             | Effect::Chore(_)
             | Effect::Pull { .. }
             | Effect::Collect { .. }

@@ -42,6 +42,9 @@ impl Host {
             Effect::LoadBlock { at: _, hash } => {
                 Completion::Loaded(self.process().files.load(hash))
             }
+            Effect::Holds { at: _, blocks } => {
+                Completion::Held(self.process().files.holds(&blocks))
+            }
             Effect::Chore(chore) => {
                 let process = self.process();
                 let counted = |hash| is_counted(&process.db, hash);

@@ -177,6 +177,7 @@ impl World {
                     Err(error) => Ok(Completion::Committed(Err(error))),
                 }
             }
+            Effect::Holds { blocks, .. } => Ok(Completion::Held(self.files.holds(&blocks))),
             Effect::Chore(chore) => {
                 let store = &self.store;
                 Ok(Completion::Chore(self.files.chore(&chore, &|block| counts(store, block))))

@@ -9,7 +9,7 @@ use crate::{
     id::Position,
     quorum,
     s3::{bucket::list::Owner, call::Call, date, error::S3Error, request::KEY_MAX},
-    store::{Answer, Entry, From, List, Listing, Read, Table},
+    store::{Entry, From, List, Listing, Read, Table},
     table::{self, object::ObjectRow},
     task::Cx,
 };
@@ -116,12 +116,7 @@ pub async fn fetch(
             from: from.clone(),
             limit: asked.max_keys,
         });
-        match quorum::read(cx, &call.view, position, read).await? {
-            Answer::Listing(listing) => pages.push(listing),
-            other @ (Answer::Values(_) | Answer::Object(_) | Answer::Rows(_)) => {
-                panic!("the store answered a List with {other:?}")
-            }
-        }
+        pages.push(quorum::read(cx, &call.view, position, read).await?.into_listing());
     }
     Ok(merge(pages, asked.max_keys))
 }

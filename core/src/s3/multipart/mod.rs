@@ -21,7 +21,7 @@ use crate::{
         call::{Call, Target},
         error::{Code, S3Error},
     },
-    store::{Answer, Guard, Op, Read, Table},
+    store::{Guard, Op, Read, Table},
     table::{
         self, key,
         upload::{PartRow, UploadRow},
@@ -69,8 +69,7 @@ impl Named {
     pub async fn row(&self, cx: Cx, call: &Call) -> Result<UploadRow, S3Error> {
         let read = Read::Get(vec![(Table::Upload, self.row_key.clone())]);
         let answer = quorum::read(cx, &call.view, self.target.position, read).await?;
-        let Answer::Values(values) = answer else { panic!("a Get was answered with {answer:?}") };
-        match values.into_iter().next().flatten() {
+        match answer.into_values().into_iter().next().flatten() {
             Some(value) => Ok(table::decode(Table::Upload, &value)?),
             None => Err(no_such_upload()),
         }
@@ -93,8 +92,7 @@ impl Named {
             limit,
         };
         let answer = quorum::read(cx, &call.view, position, read).await?;
-        let Answer::Rows(rows) = answer else { panic!("a Scan was answered with {answer:?}") };
-        let decoded = rows.into_iter().map(|(row_key, value)| {
+        let decoded = answer.into_rows().into_iter().map(|(row_key, value)| {
             let number = key::part_number(&row_key).expect("the key lies between two part keys");
             Ok((number, table::decode(Table::Part, &value)?, value))
         });

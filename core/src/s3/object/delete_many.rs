@@ -18,7 +18,7 @@ use crate::{
         request::KEY_MAX,
         xml,
     },
-    store::{Answer, Batch, Op, Outcome, Read, Table},
+    store::{Batch, Op, Outcome, Read, Table},
     table::{
         self,
         object::{Content, ObjectRow},
@@ -237,12 +237,7 @@ async fn live<'a>(
     targets: &'a BTreeMap<Vec<u8>, Target>,
 ) -> Result<Vec<&'a Target>, PeerError> {
     let keys = targets.keys().map(|row_key| (Table::Object, row_key.clone())).collect();
-    let values = match quorum::read(cx, view, position, Read::Get(keys)).await? {
-        Answer::Values(values) => values,
-        other @ (Answer::Object(_) | Answer::Rows(_) | Answer::Listing(_)) => {
-            panic!("the store answered a Get with {other:?}")
-        }
-    };
+    let values = quorum::read(cx, view, position, Read::Get(keys)).await?.into_values();
     let mut live = Vec::with_capacity(values.len());
     for (target, value) in targets.values().zip(values) {
         let Some(value) = value else { continue };

@@ -11,7 +11,7 @@ use crate::{
         error::{Code, S3Error},
         ingest::{self, Ingested},
     },
-    store::{Answer, Batch, Guard, Op, Outcome, Read, StoreError, Table},
+    store::{Batch, Guard, Op, Outcome, Read, StoreError, Table},
     table::{
         self,
         object::{Content, ObjectRow},
@@ -44,16 +44,10 @@ pub async fn read(
     payload: bool,
 ) -> Result<Option<Stored>, S3Error> {
     let read = Read::Object { key: target.row_key.clone(), payload };
-    match quorum::read(cx, view, target.position, read).await? {
-        Answer::Object(None) => Ok(None),
-        Answer::Object(Some((value, inline))) => {
-            let row = table::decode(Table::Object, &value)?;
-            Ok(Some(Stored { row, value, inline }))
-        }
-        other @ (Answer::Values(_) | Answer::Rows(_) | Answer::Listing(_)) => {
-            panic!("the store answered a read of an object with {other:?}")
-        }
-    }
+    let stored = quorum::read(cx, view, target.position, read).await?.into_object();
+    let Some((value, inline)) = stored else { return Ok(None) };
+    let row = table::decode(Table::Object, &value)?;
+    Ok(Some(Stored { row, value, inline }))
 }
 
 /// What a writer wants to become the current version.
