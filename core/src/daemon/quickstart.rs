@@ -307,7 +307,6 @@ mod tests {
             read,
         },
         time::{Instant, Now, Timestamp},
-        view::Ring,
     };
 
     /// A database and a clock that goes on from start to start.
@@ -332,9 +331,7 @@ mod tests {
                 key: key.map(|(id, secret)| pair(id, secret)),
                 fresh: pair(&format!("GK{}", self.starts), "fresh"),
             };
-            let ring = Ring::single(NodeId::default());
-            let config = Config::default();
-            let view = View { node: NodeId::default(), boot: self.starts, ring, config };
+            let view = View::single(NodeId::default(), self.starts, Config::default());
             let seed = Seed::new([u8::try_from(self.starts).expect("few"); 32]);
             let (mut task, slot) = task(Arc::new(view), seed, wanted);
             let now = Now { mono: Instant(self.starts), wall: Timestamp(self.starts * 1000) };

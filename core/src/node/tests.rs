@@ -8,7 +8,7 @@ use crate::{
     id::NodeId,
     store::{Answer, Applied, Outcome, StoreError},
     time::Timestamp,
-    view::{Config, Ring},
+    view::{Config, View},
 };
 
 fn view() -> Arc<View> {

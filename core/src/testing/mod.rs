@@ -33,7 +33,7 @@ use crate::{
     },
     task::{Cx, Task},
     time::{Instant, Now, Stamp, Timestamp},
-    view::{Config, Ring, View},
+    view::{Config, View},
 };
 
 use pump::Pump;
@@ -523,7 +523,7 @@ impl Running {
                 Completion::Sent(Ok(()))
             }
             Effect::Holds { blocks, .. } => {
-                let held = blocks.iter().map(|block| self.blocks.contains_key(block));
+                let held = blocks.iter().map(|block| host.blocks.contains_key(block));
                 Completion::Held(Ok(held.collect()))
             }
             Effect::Chore(chore) => panic!("no request does maintenance: {chore:?}"),

@@ -35,7 +35,7 @@ use crate::{
         upload::IntentRow,
     },
     time::{Now, Stamp, Timestamp},
-    view::{Config, Ring},
+    view::Config,
 };
 
 pub(super) const DELAYS: Delays =
@@ -105,13 +105,7 @@ impl World {
     }
 
     fn view(&self) -> Arc<View> {
-        let node = NodeId([1; 32]);
-        Arc::new(View {
-            node,
-            boot: self.boot,
-            ring: Ring::single(node),
-            config: Config::default(),
-        })
+        Arc::new(View::single(NodeId([1; 32]), self.boot, Config::default()))
     }
 
     fn pass(&mut self, time: Duration) {
