@@ -78,3 +78,4 @@ pub mod task;
 pub mod testing;
 pub mod time;
 pub mod view;
+pub mod wire;

@@ -33,6 +33,11 @@ impl NodeKey {
         format!("{}\n", hex::encode(self.0))
     }
 
+    /// The private key itself, for the handshake with other nodes.
+    pub fn private(&self) -> [u8; 32] {
+        self.0
+    }
+
     /// The public key (RFC 7748 §5: the base point times the clamped scalar).
     pub fn id(&self) -> NodeId {
         NodeId(MontgomeryPoint::mul_base_clamped(self.0).to_bytes())
