@@ -52,6 +52,11 @@ byte_id!(
     32
 );
 byte_id!(
+    /// A cluster: drawn when its first layout is applied, so that two clusters are never taken for one.
+    ClusterId,
+    16
+);
+byte_id!(
     /// A bucket, whatever its aliases.
     BucketId,
     16

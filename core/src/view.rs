@@ -247,22 +247,37 @@ pub struct Replicas<'a> {
 impl Replicas<'_> {
     /// How many must answer a read.
     pub fn read_quorum(&self) -> usize {
-        match self.mode {
-            Consistency::Consistent => self.nodes.len().div_ceil(2),
-            Consistency::Degraded | Consistency::Dangerous => self.nodes.len().min(1),
-        }
+        self.mode.quorums(self.nodes.len()).read
     }
 
     /// How many must have committed a write.
     pub fn write_quorum(&self) -> usize {
-        match self.mode {
-            Consistency::Consistent | Consistency::Degraded => {
-                self.nodes.len() + 1 - self.nodes.len().div_ceil(2)
-            }
-            Consistency::Dangerous => self.nodes.len().min(1),
+        self.mode.quorums(self.nodes.len()).write
+    }
+}
+
+/// How many of some replicas must answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quorums {
+    /// To a read.
+    pub read: usize,
+    /// To a write.
+    pub write: usize,
+}
+
+impl Consistency {
+    /// The quorums among so many replicas.
+    pub fn quorums(self, replicas: usize) -> Quorums {
+        let (read, one) = (replicas.div_ceil(2), replicas.min(1));
+        let write = replicas + 1 - read;
+        match self {
+            Self::Consistent => Quorums { read, write },
+            Self::Degraded => Quorums { read: one, write },
+            Self::Dangerous => Quorums { read: one, write: one },
         }
     }
 }
+
 /// The configuration, checked and with its defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

@@ -45,6 +45,101 @@ pub struct Parameters {
     pub bits: u8,
 }
 
+/// The longest zone name, and the longest tag, in bytes.
+pub const NAME_MAX: usize = 128;
+
+/// Tags of a node.
+pub const TAGS_MAX: usize = 16;
+
+/// Nodes of a layout: indices into them are 16 bits, and the solver's tables grow with their square.
+pub const NODES_MAX: usize = 1024;
+
+/// Copies of everything: more replicas than this are a slip.
+pub const REPLICATION_MAX: u16 = 16;
+
+/// What is wrong with a layout, a role or parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayoutError {
+    /// The replication factor is 0 or above [`REPLICATION_MAX`].
+    Replication(u16),
+    /// A redundancy of 0 zones, or of more zones than there are copies.
+    Redundancy(u16),
+    /// The number of partitions is not 2 to the power of 8 to 12.
+    Bits(u8),
+    /// A zone's name is empty or longer than [`NAME_MAX`].
+    Zone,
+    /// More than [`TAGS_MAX`] tags, or a tag that is empty or longer than [`NAME_MAX`].
+    Tags,
+    /// A storage node with less than [`CAPACITY_MIN`] bytes.
+    Capacity(u64),
+    /// More than [`NODES_MAX`] nodes.
+    Nodes(usize),
+    /// The assignment does not fit the roles.
+    Assignment,
+}
+
+impl std::fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Replication(r) => {
+                write!(f, "a replication factor of {r}: it must be from 1 to {REPLICATION_MAX}")
+            }
+            Self::Redundancy(zones) => write!(
+                f,
+                "a zone redundancy of {zones}: it must be from 1 to the replication factor"
+            ),
+            Self::Bits(bits) => write!(f, "2^{bits} partitions: it must be 2^8 to 2^12"),
+            Self::Zone => write!(f, "a zone's name must have 1 to {NAME_MAX} bytes"),
+            Self::Tags => write!(f, "at most {TAGS_MAX} tags, each of 1 to {NAME_MAX} bytes"),
+            Self::Capacity(bytes) => {
+                write!(f, "a capacity of {bytes} bytes: it must be at least {CAPACITY_MIN}")
+            }
+            Self::Nodes(nodes) => write!(f, "{nodes} nodes: at most {NODES_MAX} are possible"),
+            Self::Assignment => write!(f, "the assignment of partitions does not fit the roles"),
+        }
+    }
+}
+
+impl std::error::Error for LayoutError {}
+
+/// The least that a storage node may give: below, a partition would not hold a byte.
+pub const CAPACITY_MIN: u64 = 4096;
+
+impl Role {
+    /// Whether a layout may contain this.
+    pub fn check(&self) -> Result<(), LayoutError> {
+        let named = |name: &String| !name.is_empty() && name.len() <= NAME_MAX;
+        if !named(&self.zone) {
+            return Err(LayoutError::Zone);
+        }
+        if self.tags.len() > TAGS_MAX || !self.tags.iter().all(named) {
+            return Err(LayoutError::Tags);
+        }
+        match self.capacity {
+            Some(bytes) if bytes < CAPACITY_MIN => Err(LayoutError::Capacity(bytes)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Parameters {
+    /// Whether a layout may have these.
+    pub fn check(&self) -> Result<(), LayoutError> {
+        if !(1..=REPLICATION_MAX).contains(&self.replication) {
+            return Err(LayoutError::Replication(self.replication));
+        }
+        if let Redundancy::AtLeast(zones) = self.redundancy
+            && !(1..=self.replication).contains(&zones)
+        {
+            return Err(LayoutError::Redundancy(zones));
+        }
+        if !(8..=12).contains(&self.bits) {
+            return Err(LayoutError::Bits(self.bits));
+        }
+        Ok(())
+    }
+}
+
 impl Default for Parameters {
     fn default() -> Self {
         Self { replication: 3, redundancy: Redundancy::Maximum, bits: 8 }
@@ -83,6 +178,51 @@ impl Layout {
             storage: vec![node],
             assignment: vec![0; 1 << parameters.bits],
         }
+    }
+
+    /// Whether this holds together, as far as the rest of the program relies on it.
+    pub fn check(&self) -> Result<(), LayoutError> {
+        self.parameters.check()?;
+        self.roles.values().try_for_each(Role::check)?;
+        if self.roles.len() > NODES_MAX {
+            return Err(LayoutError::Nodes(self.roles.len()));
+        }
+        let copies = usize::from(self.parameters.replication);
+        let stores =
+            |node: &NodeId| self.roles.get(node).is_some_and(|role| role.capacity.is_some());
+        let distinct = |indices: &[u16]| {
+            let mut seen = indices.to_vec();
+            seen.sort_unstable();
+            seen.windows(2).all(|pair| pair[0] < pair[1])
+                && seen.last().is_none_or(|last| usize::from(*last) < self.storage.len())
+        };
+        let fits = self.version > 0
+            && self.storage.iter().all(stores)
+            && self.storage.windows(2).all(|pair| pair[0] < pair[1])
+            && self.assignment.len() == self.partitions() * copies
+            && self.assignment.chunks(copies).all(distinct);
+        if fits { Ok(()) } else { Err(LayoutError::Assignment) }
+    }
+
+    /// For each node of [`Layout::storage`] in turn, how many partitions it holds.
+    pub fn loads(&self) -> Vec<u64> {
+        let mut loads = vec![0; self.storage.len()];
+        for index in &self.assignment {
+            if let Some(load) = loads.get_mut(usize::from(*index)) {
+                *load += 1;
+            }
+        }
+        loads
+    }
+
+    /// How many bytes a partition can hold before the first node is full.
+    pub fn partition_size(&self) -> u64 {
+        let room = self.storage.iter().zip(self.loads()).filter(|(_, load)| *load > 0);
+        let size = room.map(|(node, load)| {
+            let capacity = self.roles.get(node).and_then(|role| role.capacity);
+            capacity.unwrap_or(0) / load
+        });
+        size.min().unwrap_or(0)
     }
 
     /// How many partitions there are.

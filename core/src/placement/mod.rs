@@ -1,6 +1,12 @@
 //! Where things are kept: roles, layouts, and the assignment of partitions to nodes.
 //!
-//! A [`layout::Layout`] is immutable and has a version; which of them are in use at a time, and how far each node has got with
-//! them, is the business of [`crate::node`].
+//! A [`layout::Layout`] is immutable and has a version; [`history::History`] knows which of them are in force, what is staged for
+//! the next one, and how far each node has got with them. [`solve::solve`] computes a layout, [`explain::explain`] says what it
+//! would mean.
 
+pub mod explain;
+pub mod history;
 pub mod layout;
+pub mod solve;
+pub mod staging;
+pub mod trackers;
