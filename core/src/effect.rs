@@ -5,6 +5,7 @@
 //! [`Payload`]s.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     block::{
@@ -92,6 +93,26 @@ pub enum Effect {
     Cancel(EffectId),
 }
 
+impl Effect {
+    /// The node that is to do it, for what any node can do.
+    pub fn at(&self) -> Option<NodeId> {
+        match self {
+            Self::Read { at, .. }
+            | Self::Commit { at, .. }
+            | Self::StoreBlock { at, .. }
+            | Self::LoadBlock { at, .. }
+            | Self::Holds { at, .. } => Some(*at),
+            Self::Chore(_)
+            | Self::Open(_)
+            | Self::Pull { .. }
+            | Self::Collect { .. }
+            | Self::Respond { .. }
+            | Self::Send(_)
+            | Self::Cancel(_) => None,
+        }
+    }
+}
+
 /// What follows a response's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResponseBody {
@@ -125,6 +146,20 @@ pub enum Completion {
     Sent(Result<(), ClientGone>),
 }
 
+impl Completion {
+    /// Why a node did not do what it was asked, if it did not.
+    pub fn peer_error(&self) -> Option<&PeerError> {
+        match self {
+            Self::Read(result) => result.as_ref().err(),
+            Self::Committed(result) => result.as_ref().err(),
+            Self::Loaded(result) => result.as_ref().err(),
+            Self::Held(result) => result.as_ref().err(),
+            Self::Chore(result) => result.as_ref().err(),
+            Self::Pulled(_) | Self::Collected(_) | Self::Sent(_) => None,
+        }
+    }
+}
+
 /// One step through a request's body.
 #[derive(Debug, Clone)]
 pub struct Pulled {
@@ -146,7 +181,7 @@ pub enum Chunk {
 }
 
 /// Why a node (ours or another) did not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerError {
     /// There is no connection to it.
     Unreachable,

@@ -69,6 +69,7 @@ pub mod job;
 pub mod node;
 pub mod placement;
 pub mod quorum;
+pub mod rpc;
 pub mod s3;
 pub mod seed;
 pub mod store;

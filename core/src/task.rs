@@ -25,6 +25,7 @@ use crate::{
     effect::{ClientGone, Completion, Effect, EffectId, PeerError, Pulled, ResponseBody},
     http::ResponseHead,
     id::{Hash, NodeId, VersionId},
+    rpc::Origin,
     s3::intake::{BodyError, Intake},
     seed::Seed,
     store::{Answer, Batch, Outcome, Read},
@@ -289,6 +290,7 @@ impl<T> Drop for Wait<T> {
 /// One sequential flow as a sans-IO machine. See the [crate's run loop](crate#the-run-loop).
 pub struct Task {
     name: &'static str,
+    origin: Origin,
     flow: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     airlock: Option<Box<Airlock>>,
 }
@@ -301,6 +303,7 @@ impl Task {
     {
         Self {
             name,
+            origin: Origin::default(),
             flow: Some(Box::pin(flow(Cx(())))),
             airlock: Some(Box::new(Airlock {
                 now: Now::default(),
@@ -312,6 +315,17 @@ impl Task {
                 gone: false,
             })),
         }
+    }
+
+    /// The same task, its calls to other nodes marked with `origin`.
+    #[must_use]
+    pub fn of(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// What the task's calls to other nodes are marked with.
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// What the task is, for logs.

@@ -18,6 +18,9 @@ pub struct View {
     pub ring: Ring,
     /// The other nodes that there are, and how they are.
     pub peers: BTreeMap<NodeId, Peer>,
+    /// The own database lacks rows that it should have (the disk was replaced, say): until it has fetched them, what it does not
+    /// find means nothing, and reads go to others.
+    pub recovering: bool,
     /// What the operator chose.
     pub config: Config,
 }
@@ -25,7 +28,8 @@ pub struct View {
 impl View {
     /// The view of a node that is alone.
     pub fn single(node: NodeId, boot: u64, config: Config) -> Self {
-        Self { node, boot, ring: Ring::single(node), peers: BTreeMap::new(), config }
+        let (ring, peers) = (Ring::single(node), BTreeMap::new());
+        Self { node, boot, ring, peers, recovering: false, config }
     }
 }
 

@@ -14,11 +14,12 @@ use mews_core::{
     http::RequestHead,
     id::NodeId,
     node::{Node, NodeEffect, NodeEvent},
+    rpc::Origin,
     store::{Answer, Read, redb::Db},
     task::Task,
     time::Instant,
 };
-use mews_host::{abort::AbortOnPanic, clock::Clock, rows};
+use mews_host::{abort::AbortOnPanic, clock::Clock, place::State, rows};
 use smol::{
     Executor, Timer,
     channel::{Receiver, Sender},
@@ -61,6 +62,8 @@ pub struct Host {
     pub panics: AtomicU64,
     /// The node's machine. Locked for one step at a time, never across a wait.
     pub node: Mutex<Node>,
+    /// The node's small files.
+    pub state: State,
     /// Wakes the node's loop: a job has ended. One word is as good as many.
     pub nudge: (Sender<()>, Receiver<()>),
 }
@@ -143,27 +146,51 @@ impl Host {
     }
 
     /// A request has ended.
-    pub fn released(self: &Arc<Self>) {
-        self.with_node(Node::released);
+    pub fn released(self: &Arc<Self>, origin: Origin) {
+        let now = self.clock.now();
+        self.with_node(|node| node.released(now, origin));
     }
 
     /// Changes the node's machine and performs what it asks for.
     pub fn with_node<T>(self: &Arc<Self>, change: impl FnOnce(&mut Node) -> T) -> T {
-        let mut runs = Vec::new();
+        let mut effects = Vec::new();
         let result = {
             let _abort = AbortOnPanic::new("the node");
             let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
             let result = change(&mut node);
             while let Some((id, effect)) = node.poll_effect() {
-                let NodeEffect::Run(task) = effect;
-                runs.push((id, task));
+                effects.push((id, effect));
             }
             result
         };
-        for (id, task) in runs {
-            spawn(run_job(Arc::clone(self), id, task));
+        for (id, effect) in effects {
+            self.perform_for_node(id, effect);
         }
         result
+    }
+
+    fn perform_for_node(self: &Arc<Self>, id: EffectId, effect: NodeEffect) {
+        let host = Arc::clone(self);
+        match effect {
+            NodeEffect::Run(task) => spawn(run_job(host, id, task)),
+            NodeEffect::Save { file, bytes } => spawn(async move {
+                let state = host.state.clone();
+                let work = move || state.save(file, &bytes).map_err(|error| error.to_string());
+                let saved = host.workers.run(work).await;
+                let saved = saved.unwrap_or_else(|error| Err(error.to_string()));
+                host.tell_node(id, NodeEvent::Saved(saved));
+            }),
+            NodeEffect::Dial { .. } | NodeEffect::Close { .. } | NodeEffect::Call { .. } => {
+                panic!("a node without contacts has no peers");
+            }
+        }
+    }
+
+    fn tell_node(self: &Arc<Self>, id: EffectId, event: NodeEvent) {
+        let now = self.clock.now();
+        self.with_node(|node| node.handle_event(now, id, event));
+        // Full means that the loop has been told already.
+        let _ = self.nudge.0.try_send(());
     }
 
     /// Steps the node when its time has come, for ever.
@@ -195,10 +222,7 @@ async fn run_job(host: Arc<Host>, id: EffectId, task: Task) {
     if driven.is_err() {
         host.count_panic();
     }
-    let now = host.clock.now();
-    host.with_node(|node| node.handle_event(now, id, NodeEvent::JobDone));
-    // Full means that the loop has been told already.
-    let _ = host.nudge.0.try_send(());
+    host.tell_node(id, NodeEvent::Done);
 }
 
 /// Runs the executor on this thread for ever, whatever panics on it.

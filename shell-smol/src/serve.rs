@@ -15,6 +15,7 @@ use mews_core::{
         limits::Limits,
         reject::Reject,
     },
+    rpc::Origin,
 };
 use smol::{
     Async, Timer,
@@ -154,16 +155,16 @@ impl Server {
 
 /// Runs the task of a request.
 async fn run(host: &Arc<Host>, link: &Arc<Link>, mut request: Request, reply: Sender<Answer>) {
-    struct Released<'a>(&'a Arc<Host>);
+    struct Released<'a>(&'a Arc<Host>, Origin);
     impl Drop for Released<'_> {
         fn drop(&mut self) {
-            self.0.released();
+            self.0.released(self.1);
         }
     }
     let head = request.ext_mut().remove::<RequestHead>().expect("the codec puts it there");
     let pump = Pump::new(Arc::clone(host), Arc::clone(link), request.take_body());
     let task = host.admit(head);
-    let _released = Released(host);
+    let _released = Released(host, task.origin());
     drive::drive(host, task, Some(Client::new(reply, pump))).await;
 }
 

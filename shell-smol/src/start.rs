@@ -29,7 +29,7 @@ pub type Started = (Arc<Host>, Receiver<Option<StoreError>>);
 
 /// Opens what is in the directory and starts the threads.
 pub fn host(place: &Place, config: Config, bounds: &Bounds) -> Result<Started, Trouble> {
-    let Opened { clock, id, node, db, files, reserve } = place.open_node(config, bounds)?;
+    let Opened { clock, id, node, db, files, state, reserve } = place.open_node(config, bounds)?;
     let (writer, ended) =
         Writer::start(Arc::clone(&db), Arc::clone(&files), reserve).map_err(system)?;
     let workers = Workers::new(bounds.blocking_threads);
@@ -45,6 +45,7 @@ pub fn host(place: &Place, config: Config, bounds: &Bounds) -> Result<Started, T
         scans: Semaphore::new(bounds.scans),
         panics: AtomicU64::new(0),
         node: Mutex::new(node),
+        state,
         nudge: channel::bounded(1),
     };
     Ok((Arc::new(host), ended))

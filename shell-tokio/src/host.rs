@@ -10,11 +10,12 @@ use mews_core::{
     http::RequestHead,
     id::NodeId,
     node::{Node, NodeEffect, NodeEvent},
+    rpc::Origin,
     store::{Answer, Read, redb::Db},
     task::Task,
     time::Instant,
 };
-use mews_host::{abort::AbortOnPanic, clock::Clock, rows};
+use mews_host::{abort::AbortOnPanic, clock::Clock, place::State, rows};
 use tokio::{
     sync::{Notify, Semaphore},
     time,
@@ -49,6 +50,8 @@ pub struct Host {
     pub panics: AtomicU64,
     /// The node's machine. Locked for one step at a time, never across a wait.
     pub node: Mutex<Node>,
+    /// The node's small files.
+    pub state: State,
     /// Wakes the node's loop: a job has ended.
     pub nudge: Notify,
     /// Set when the process is about to end: jobs that are cut off then have not failed.
@@ -118,36 +121,58 @@ impl Host {
 
     /// Serves a request to its end.
     pub async fn serve(self: &Arc<Self>, head: RequestHead, client: Client) {
-        struct Released<'a>(&'a Arc<Host>);
+        struct Released<'a>(&'a Arc<Host>, Origin);
         impl Drop for Released<'_> {
             fn drop(&mut self) {
-                self.0.with_node(Node::released);
+                let now = self.0.clock.now();
+                self.0.with_node(|node| node.released(now, self.1));
             }
         }
         let now = self.clock.now();
         let task = self.with_node(|node| node.admit(now, head));
         // Also if the task panics.
-        let _released = Released(self);
+        let _released = Released(self, task.origin());
         drive::drive(self, task, Some(client)).await;
     }
 
     /// Changes the node's machine and performs what it asks for.
     pub fn with_node<T>(self: &Arc<Self>, change: impl FnOnce(&mut Node) -> T) -> T {
-        let mut runs = Vec::new();
+        let mut effects = Vec::new();
         let result = {
             let _abort = AbortOnPanic::new("the node");
             let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
             let result = change(&mut node);
             while let Some((id, effect)) = node.poll_effect() {
-                let NodeEffect::Run(task) = effect;
-                runs.push((id, task));
+                effects.push((id, effect));
             }
             result
         };
-        for (id, task) in runs {
-            tokio::spawn(run_job(Arc::clone(self), id, task));
+        for (id, effect) in effects {
+            self.perform_for_node(id, effect);
         }
         result
+    }
+
+    fn perform_for_node(self: &Arc<Self>, id: EffectId, effect: NodeEffect) {
+        let host = Arc::clone(self);
+        match effect {
+            NodeEffect::Run(task) => drop(tokio::spawn(run_job(host, id, task))),
+            NodeEffect::Save { file, bytes } => drop(tokio::spawn(async move {
+                let state = host.state.clone();
+                let saved = blocking(move || state.save(file, &bytes).map_err(|e| e.to_string()));
+                let saved = saved.await.unwrap_or_else(|error| Err(error.to_string()));
+                host.tell_node(id, NodeEvent::Saved(saved));
+            })),
+            NodeEffect::Dial { .. } | NodeEffect::Close { .. } | NodeEffect::Call { .. } => {
+                panic!("a node without contacts has no peers");
+            }
+        }
+    }
+
+    fn tell_node(self: &Arc<Self>, id: EffectId, event: NodeEvent) {
+        let now = self.clock.now();
+        self.with_node(|node| node.handle_event(now, id, event));
+        self.nudge.notify_one();
     }
 
     /// Steps the node when its time has come. Runs until it is dropped.
@@ -184,9 +209,7 @@ async fn run_job(host: Arc<Host>, id: EffectId, task: Task) {
             if self.0.stopping.load(Ordering::Relaxed) {
                 return;
             }
-            let now = self.0.clock.now();
-            self.0.with_node(|node| node.handle_event(now, self.1, NodeEvent::JobDone));
-            self.0.nudge.notify_one();
+            self.0.tell_node(self.1, NodeEvent::Done);
         }
     }
     let done = Done(host, id);

@@ -87,11 +87,11 @@ pub fn create_dirs(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Replaces a small file with secrets in it, so that after a crash either the old one or the new one is there.
+/// Replaces a small file, perhaps with secrets in it, so that after a crash either the old one or the new one is there.
 ///
 /// # Errors
 /// The file system's.
-pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+pub fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let tmp = path.with_extension("tmp");
     let mut file = OpenOptions::new()
         .write(true)
@@ -99,7 +99,7 @@ pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
         .truncate(true)
         .mode(plan::SECRET_MODE)
         .open(&tmp)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&tmp, path)?;
     sync_dir(parent(path))

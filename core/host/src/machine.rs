@@ -18,6 +18,11 @@ pub fn random<const N: usize>() -> Result<[u8; N], Trouble> {
     Ok(bytes)
 }
 
+/// The machine's name, for people.
+pub fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// The bounds that suit this machine, with the bound on open files raised as far as we may.
 pub fn measure() -> Bounds {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -9,25 +9,28 @@ use std::{
 };
 
 use mews_core::{
-    block::files::{DataDir, DataFsync, Files, FilesOptions},
+    block::{
+        disk::Disk,
+        files::{DataDir, DataFsync, Files, FilesOptions},
+    },
     daemon::{
         bounds::Bounds,
         identity::{self, KeyPair, NodeKey},
         plan, texts,
         trouble::Trouble,
     },
-    id::NodeId,
-    node::Node,
+    id::{ClusterId, NodeId},
+    node::{Node, Saved, Setup, SetupError, StateFile, layouts},
     seed::Seed,
     store::{apply::Delays, read, redb::Db, reserve::Reserve},
-    view::{Config, View},
+    view::Config,
 };
 use rustix::fs::FlockOperation;
 
 use crate::{
     clock::Clock,
     disk::{self, StdDisk},
-    machine::random,
+    machine::{self, random},
 };
 
 /// The daemon's directory, locked for this process.
@@ -50,6 +53,8 @@ pub struct Opened {
     pub db: Arc<Db>,
     /// The block files.
     pub files: Arc<Files>,
+    /// The node's small files.
+    pub state: State,
     /// The room that the database's file system keeps for deletes.
     pub reserve: Reserve,
 }
@@ -93,7 +98,7 @@ impl Place {
         match fs::read_to_string(&path) {
             Ok(text) => Ok(text),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                disk::write_secret(&path, fresh).map_err(trouble)?;
+                disk::write_secret(&path, fresh.as_bytes()).map_err(trouble)?;
                 Ok(fresh.to_owned())
             }
             Err(error) => Err(trouble(error)),
@@ -110,7 +115,7 @@ impl Place {
         if fs::read_to_string(&path).is_ok_and(|old| old == text) {
             return Ok(());
         }
-        disk::write_secret(&path, &text).map_err(trouble)
+        disk::write_secret(&path, text.as_bytes()).map_err(trouble)
     }
 
     /// Opens what is in the directory, and makes what is missing.
@@ -134,9 +139,39 @@ impl Place {
         let reserve = Reserve::new(Arc::new(StdDisk::new(&self.path)), plan::META, None);
         let clock = Clock::start();
         let id = key.id();
-        let view = View::single(id, db.boot(), config);
-        let node = Node::new(Arc::new(view), Seed::new(random()?), clock.now());
-        Ok(Opened { clock, id, node, db: Arc::new(db), files: Arc::new(files), reserve })
+        let state = State { root: self.path.clone() };
+        let saved = Saved { layout: Some(self.layout(id, &state)?), ..state.load()? };
+        let setup = Setup {
+            id,
+            boot: db.boot(),
+            config,
+            seed: Seed::new(random()?),
+            hostname: machine::hostname(),
+            listen: None,
+            public: None,
+            bootstrap: Vec::new(),
+            saved,
+        };
+        let node = Node::new(setup, clock.now()).map_err(|SetupError::Damaged(file, reason)| {
+            Trouble::State { path: state.path(file).display().to_string(), reason }
+        })?;
+        let (db, files) = (Arc::new(db), Arc::new(files));
+        Ok(Opened { clock, id, node, db, files, state, reserve })
+    }
+
+    /// The layouts that are saved; those of a new cluster with this node alone in it, if there are none.
+    fn layout(&self, id: NodeId, state: &State) -> Result<Vec<u8>, Trouble> {
+        if let Some(saved) = state.load()?.layout {
+            return Ok(saved);
+        }
+        let space = StdDisk::new(&self.path).space(plan::DATA);
+        let space = space.map_err(|error| Trouble::Data { reason: error.to_string() })?;
+        let role = layouts::default_role(space.total);
+        let bytes = layouts::found(id, role, ClusterId(random()?));
+        let path = state.path(StateFile::Layout);
+        let trouble = |error| Trouble::file(&path.display().to_string(), &error);
+        state.save(StateFile::Layout, &bytes).map_err(trouble)?;
+        Ok(bytes)
     }
 
     fn open_database(&self, cache: usize, delays: Delays) -> Result<Db, Trouble> {
@@ -157,6 +192,41 @@ impl Place {
         let options = FilesOptions { fsync: DataFsync::Batch, reserve: None, used_before };
         Files::open(disk, vec![data], options)
             .map_err(|error| Trouble::Data { reason: error.to_string() })
+    }
+}
+
+/// The node's small files.
+#[derive(Clone, Debug)]
+pub struct State {
+    root: PathBuf,
+}
+
+impl State {
+    fn path(&self, file: StateFile) -> PathBuf {
+        self.root.join(match file {
+            StateFile::Layout => plan::LAYOUT,
+            StateFile::Peers => plan::PEERS,
+        })
+    }
+
+    /// Replaces one, durably.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn save(&self, file: StateFile, bytes: &[u8]) -> std::io::Result<()> {
+        disk::write_secret(&self.path(file), bytes)
+    }
+
+    fn load(&self) -> Result<Saved, Trouble> {
+        let read = |file| {
+            let path = self.path(file);
+            match fs::read(&path) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(Trouble::file(&path.display().to_string(), &error)),
+            }
+        };
+        Ok(Saved { layout: read(StateFile::Layout)?, peers: read(StateFile::Peers)? })
     }
 }
 

@@ -13,6 +13,7 @@ pub mod seal;
 mod tests;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::id::Hash;
 
@@ -26,11 +27,13 @@ pub struct Payload {
 }
 
 /// How a block's bytes are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     /// As they are.
+    #[serde(rename = "p")]
     Plain,
     /// A zstd frame.
+    #[serde(rename = "z")]
     Zstd,
 }
 

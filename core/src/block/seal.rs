@@ -79,6 +79,15 @@ pub fn open(hash: Hash, form: Form, stored: Bytes, max: u32) -> Result<Payload, 
     Ok(Payload { hash, len, form: Form::Plain, bytes: plain })
 }
 
+/// Verifies stored bytes that came from a peer and keeps them as they are, for this node's disk. `max` bounds the plain bytes.
+///
+/// # Errors
+/// As [`open`].
+pub fn verify(hash: Hash, form: Form, stored: Bytes, max: u32) -> Result<Payload, OpenError> {
+    let len = open(hash, form, stored.clone(), max)?.len;
+    Ok(Payload { hash, len, form, bytes: stored })
+}
+
 fn compress(plain: &[u8], level: i32) -> Option<Vec<u8>> {
     if plain.len() > PROBE {
         smaller(&plain[..PROBE], level)?;

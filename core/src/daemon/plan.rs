@@ -10,6 +10,10 @@ pub const META: &str = "meta";
 pub const DATABASE: &str = "meta/db.redb";
 /// The node's private key, hexadecimal. [`SECRET_MODE`].
 pub const NODE_KEY: &str = "meta/node_key";
+/// The layouts, as [`crate::node::StateFile::Layout`] holds them.
+pub const LAYOUT: &str = "meta/cluster_layout";
+/// The peers, as [`crate::node::StateFile::Peers`] holds them.
+pub const PEERS: &str = "meta/peers";
 /// Block files.
 pub const DATA: &str = "data";
 /// The access key of quickstart, in the form of an AWS credentials file. [`SECRET_MODE`].

@@ -66,6 +66,13 @@ pub enum Trouble {
         /// The file.
         path: String,
     },
+    /// One of the node's small files is damaged, or of another version.
+    State {
+        /// Which.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The data directories cannot be used.
     Data {
         /// Why, and what to do.
@@ -157,6 +164,11 @@ impl fmt::Display for Trouble {
             Self::NodeKey { path } => write!(
                 f,
                 "{path} is not a node key (64 hexadecimal digits). Restore it from a copy: it is the node's identity."
+            ),
+            Self::State { path, reason } => write!(
+                f,
+                "{path} cannot be read: {}. Restore it from a copy, or move it away: the node learns the cluster's layout from its peers again.",
+                reason.trim_end_matches('.')
             ),
             Self::Data { reason } => write!(f, "{}.", reason.trim_end_matches('.')),
             Self::Quickstart { reason } => write!(f, "{}.", reason.trim_end_matches('.')),

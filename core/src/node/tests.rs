@@ -8,12 +8,21 @@ use crate::{
     id::NodeId,
     store::{Answer, Applied, Outcome, StoreError},
     time::Timestamp,
-    view::{Config, View},
+    view::Config,
 };
 
-fn view() -> Arc<View> {
-    let node = NodeId([1; 32]);
-    Arc::new(View::single(node, 1, Config::default()))
+fn alone() -> Node {
+    let seed = Seed::new([1; 32]);
+    let setup = Setup::alone(NodeId([1; 32]), 1, Config::default(), seed);
+    Node::new(setup, at(Instant(0))).unwrap()
+}
+
+/// The next job that the node begins; a node that is alone asks for nothing else.
+fn poll_job(node: &mut Node) -> Option<(EffectId, Task)> {
+    match node.poll_effect()? {
+        (id, NodeEffect::Run(task)) => Some((id, task)),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn at(mono: Instant) -> Now {
@@ -59,7 +68,7 @@ struct Trace {
 
 impl Trace {
     fn new(fails: bool) -> Self {
-        let node = Node::new(view(), Seed::new([1; 32]), at(Instant(0)));
+        let node = alone();
         Self { node, now: Instant(0), text: String::new(), fails }
     }
 
@@ -75,14 +84,14 @@ impl Trace {
         while let Some((next, _)) = self.node.poll_timeout().filter(|(next, _)| *next < end) {
             self.now = self.now.max(next);
             self.node.handle_timeout(at(self.now));
-            while let Some((id, NodeEffect::Run(task))) = self.node.poll_effect() {
+            while let Some((id, task)) = poll_job(&mut self.node) {
                 let name = task.name();
                 *counts.entry(name).or_default() += 1;
                 if !quiet.contains(&name) {
                     writeln!(self.text, "{} {name}", self.clock()).unwrap();
                 }
                 drive(task, at(self.now), self.fails);
-                self.node.handle_event(at(self.now), id, NodeEvent::JobDone);
+                self.node.handle_event(at(self.now), id, NodeEvent::Done);
             }
         }
         self.now = end;
@@ -163,11 +172,11 @@ fn a_job_that_fails_comes_again_ever_later_and_never_spins() {
 
 #[test]
 fn jobs_that_share_a_slot_wait_for_each_other_and_the_queue_waits_for_none() {
-    let mut node = Node::new(view(), Seed::new([1; 32]), at(Instant(0)));
+    let mut node = alone();
     let begin = |node: &mut Node, seconds| {
         node.handle_timeout(at(Instant(0).after(Duration::from_secs(seconds))));
         let mut begun = Vec::new();
-        while let Some((id, NodeEffect::Run(task))) = node.poll_effect() {
+        while let Some((id, task)) = poll_job(node) {
             begun.push((id, task.name()));
         }
         begun
@@ -178,15 +187,15 @@ fn jobs_that_share_a_slot_wait_for_each_other_and_the_queue_waits_for_none() {
     assert!(begin(&mut node, 1000).is_empty());
     // The queue's task has left no verdict: it has panicked. It comes again all the same.
     let now = at(Instant(0).after(Duration::from_secs(1000)));
-    node.handle_event(now, first[0].0, NodeEvent::JobDone);
+    node.handle_event(now, first[0].0, NodeEvent::Done);
     assert_eq!(
         node.poll_timeout(),
         Some((now.mono.after(Duration::from_secs(1)), Reason("queue")))
     );
-    node.handle_event(now, first[1].0, NodeEvent::JobDone);
+    node.handle_event(now, first[1].0, NodeEvent::Done);
     assert_eq!(begin(&mut node, 1000)[0].1, "uploads", "waiting since the first minute");
     // An event of no effect of ours changes nothing.
-    node.handle_event(now, EffectId(99), NodeEvent::JobDone);
+    node.handle_event(now, EffectId(99), NodeEvent::Done);
     assert!(begin(&mut node, 1000).is_empty());
 }
 
@@ -213,7 +222,7 @@ fn answer(task: &mut Task) -> (u16, String) {
 
 #[test]
 fn one_request_too_many_is_told_to_slow_down() {
-    let mut node = Node::new(view(), Seed::new([1; 32]), at(Instant(0)));
+    let mut node = alone();
     let tasks: Vec<Task> = (0..REQUESTS_MAX).map(|_| node.admit(at(Instant(0)), head())).collect();
     assert!(tasks.iter().all(|task| task.name() == "request"));
     let mut refused = node.admit(at(Instant(0)), head());
@@ -221,16 +230,16 @@ fn one_request_too_many_is_told_to_slow_down() {
     assert_eq!(status, 503);
     assert!(body.contains("<Code>SlowDown</Code>") && body.contains("/bucket/key"), "{body}");
     assert!(refused.is_done());
-    node.released();
+    node.released(at(Instant(0)), Origin::default());
     assert_eq!(node.admit(at(Instant(0)), head()).name(), "refusal", "the refused one counts too");
-    node.released();
-    node.released();
+    node.released(at(Instant(0)), Origin::default());
+    node.released(at(Instant(0)), Origin::default());
     assert_eq!(node.admit(at(Instant(0)), head()).name(), "request");
 }
 
 #[test]
 fn a_request_that_is_admitted_is_served() {
-    let mut node = Node::new(view(), Seed::new([1; 32]), at(Instant(0)));
+    let mut node = alone();
     let mut task = node.admit(at(Instant(0)), head());
     assert_eq!(
         answer(&mut task).0,

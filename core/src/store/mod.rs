@@ -13,8 +13,10 @@ pub mod map;
 pub mod read;
 pub mod redb;
 pub mod reserve;
+mod serial;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{BucketId, Hash, VersionId},
@@ -22,7 +24,8 @@ use crate::{
 };
 
 /// The tables of one node's database. Keys are built by [`crate::table::key`], values by [`crate::table`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
 pub enum Table {
     /// Format marker and version, boot counter: a handful of local rows.
     Meta,
@@ -102,6 +105,21 @@ impl Table {
     }
 }
 
+impl std::convert::From<Table> for u8 {
+    fn from(table: Table) -> Self {
+        crate::table::queue::table_number(table)
+    }
+}
+
+impl TryFrom<u8> for Table {
+    type Error = String;
+
+    fn try_from(number: u8) -> Result<Self, String> {
+        let table = Self::ALL.get(usize::from(number)).copied();
+        table.ok_or_else(|| format!("no table has the number {number}"))
+    }
+}
+
 /// Key of the row in [`Table::Meta`] that says whose database this is, and in which format: the text `mews 1`.
 pub const FORMAT_KEY: &[u8] = b"format";
 
@@ -109,7 +127,7 @@ pub const FORMAT_KEY: &[u8] = b"format";
 pub const BOOT_KEY: &[u8] = b"boot";
 
 /// Why the local database could not answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoreError {
     /// The engine failed to read or write: a full or failing disk. The text is the engine's.
     Engine(String),
@@ -171,7 +189,7 @@ pub trait Writer: Snapshot {
 }
 
 /// A set of changes that become visible and durable together, or not at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// Which database file, of those that share this node's rows, the batch belongs to. Derived from the ring position of
     /// its rows; with one file, always 0.
@@ -199,15 +217,17 @@ impl Batch {
 }
 
 /// One change of a [`Batch`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// Merges an encoded row into the table by its schema, and runs the schema's hook.
     Merge {
         /// The table.
         table: Table,
         /// The row's key.
+        #[serde(with = "serde_bytes")]
         key: Vec<u8>,
         /// The row as [`crate::table::encode`] gives it.
+        #[serde(with = "serde_bytes")]
         value: Vec<u8>,
         /// For an object row with [`crate::table::object::Content::Inline`], its payload: kept for as long as that version is the
         /// current one.
@@ -219,6 +239,7 @@ pub enum Op {
         /// The table.
         table: Table,
         /// The row's key.
+        #[serde(with = "serde_bytes")]
         key: Vec<u8>,
     },
     /// Puts a job into the local queue.
@@ -237,13 +258,14 @@ pub enum Op {
 }
 
 /// A condition checked inside the writer's transaction, before any change of its batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Guard {
     /// There is no live row here.
     Absent {
         /// The table.
         table: Table,
         /// The row's key.
+        #[serde(with = "serde_bytes")]
         key: Vec<u8>,
     },
     /// There is a live row here: a bucket that is not deleted, an upload that is open.
@@ -251,6 +273,7 @@ pub enum Guard {
         /// The table.
         table: Table,
         /// The row's key.
+        #[serde(with = "serde_bytes")]
         key: Vec<u8>,
     },
     /// The stored row is this, byte for byte.
@@ -258,8 +281,10 @@ pub enum Guard {
         /// The table.
         table: Table,
         /// The row's key.
+        #[serde(with = "serde_bytes")]
         key: Vec<u8>,
         /// The value as it was read.
+        #[serde(with = "serde_bytes")]
         value: Vec<u8>,
     },
     /// The bucket has no objects (here).
@@ -273,6 +298,7 @@ pub enum Guard {
     /// nothing.
     Newest {
         /// The object row's key.
+        #[serde(with = "serde_bytes")]
         key: Vec<u8>,
         /// The version about to be written.
         version: VersionId,
@@ -285,7 +311,7 @@ pub enum Guard {
 }
 
 /// What became of a committed batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// It was applied and is durable.
     Applied(Applied),
@@ -297,7 +323,7 @@ pub enum Outcome {
 }
 
 /// What the transaction body found out on its way.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     /// The batch held an object row, and a row with a greater version was already there and stays. A writer that must come
     /// last goes round again with a stamp past this one.
@@ -307,13 +333,14 @@ pub struct Applied {
 }
 
 /// A question to one node's database, answered from one snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Read {
     /// Rows by key. Answered by [`Answer::Values`], one for each key, in order.
-    Get(Vec<(Table, Vec<u8>)>),
+    Get(#[serde(with = "serial::keys")] Vec<(Table, Vec<u8>)>),
     /// An object row and, where its payload is inline, that too. Answered by [`Answer::Object`].
     Object {
         /// The object row's key.
+        #[serde(with = "serde_bytes")]
         key: Vec<u8>,
         /// Whether the payload is wanted (GET) or not (HEAD).
         payload: bool,
@@ -323,8 +350,10 @@ pub enum Read {
         /// The table.
         table: Table,
         /// First key.
+        #[serde(with = "serde_bytes")]
         from: Vec<u8>,
         /// First key not wanted.
+        #[serde(with = "serde_bytes")]
         until: Option<Vec<u8>>,
         /// At most so many rows.
         limit: usize,
@@ -334,7 +363,7 @@ pub enum Read {
 }
 
 /// One page of the objects (or open uploads) of a bucket, in key order over all the shards named.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
     /// [`Table::Object`] or [`Table::Upload`].
     pub table: Table,
@@ -343,8 +372,10 @@ pub struct List {
     /// The index shards to merge.
     pub shards: Vec<u16>,
     /// Only keys that begin with this.
+    #[serde(with = "serde_bytes")]
     pub prefix: Vec<u8>,
     /// Keys with this string after the prefix are rolled up into one common prefix, and skipped with a seek.
+    #[serde(with = "serde_bytes")]
     pub delimiter: Vec<u8>,
     /// Where to start.
     pub from: From,
@@ -353,19 +384,19 @@ pub struct List {
 }
 
 /// Where a listing begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum From {
     /// At the first key.
     Start,
     /// After this key (and all its uploads), and past the common prefix that it falls in, if the listing has a delimiter and
     /// the key ends with that common prefix.
-    After(Vec<u8>),
+    After(#[serde(with = "serde_bytes")] Vec<u8>),
     /// In a listing of uploads: after this upload of this key.
-    AfterUpload(Vec<u8>, VersionId),
+    AfterUpload(#[serde(with = "serde_bytes")] Vec<u8>, VersionId),
 }
 
 /// A page of a listing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// Keys and common prefixes, in byte order of the key.
     pub entries: Vec<Entry>,
@@ -374,30 +405,32 @@ pub struct Listing {
 }
 
 /// One line of a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry {
     /// A live row: the S3 key and the encoded row.
     Row {
         /// The object's key.
+        #[serde(with = "serde_bytes")]
         key: Vec<u8>,
         /// In a listing of uploads: which.
         upload: Option<VersionId>,
         /// The encoded row.
+        #[serde(with = "serde_bytes")]
         value: Vec<u8>,
     },
     /// Keys rolled up under a delimiter, the delimiter included.
-    CommonPrefix(Vec<u8>),
+    CommonPrefix(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// The answer to a [`Read`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// To [`Read::Get`].
-    Values(Vec<Option<Vec<u8>>>),
+    Values(#[serde(with = "serial::values")] Vec<Option<Vec<u8>>>),
     /// To [`Read::Object`]: the encoded row, and its inline payload if there is one and it was wanted.
-    Object(Option<(Vec<u8>, Option<Bytes>)>),
+    Object(#[serde(with = "serial::object")] Option<(Vec<u8>, Option<Bytes>)>),
     /// To [`Read::Scan`]: keys and encoded rows.
-    Rows(Vec<(Vec<u8>, Vec<u8>)>),
+    Rows(#[serde(with = "serial::rows")] Vec<(Vec<u8>, Vec<u8>)>),
     /// To [`Read::List`].
     Listing(Listing),
 }

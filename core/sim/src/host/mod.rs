@@ -22,7 +22,7 @@ use mews_core::{
     effect::{Completion, Effect, EffectId, ResponseBody},
     http::{RequestHead, ResponseHead},
     id::{Hash, NodeId},
-    node::{Node, NodeEffect, NodeEvent},
+    node::{Node, NodeEffect, NodeEvent, Setup},
     seed::Seed,
     store::{
         Batch,
@@ -296,10 +296,11 @@ impl Host {
         let options = FilesOptions { fsync: DataFsync::Batch, reserve: Some(0), used_before };
         let files = Files::open(self.disk.clone(), dirs, options);
         let files = files.map_err(|error| error.to_string())?;
-        let view = Arc::new(View::single(NODE, db.boot(), config));
+        let setup = Setup::alone(NODE, db.boot(), config, self.seed.child());
         self.trace.note(self.now, format_args!("boot {}", db.boot()));
         self.boots += 1;
-        let node = Node::new(view.clone(), self.seed.child(), self.now());
+        let node = Node::new(setup, self.now()).map_err(|error| error.to_string())?;
+        let view = Arc::clone(node.view());
         self.process = Some(Process {
             db: Arc::new(db),
             files: Arc::new(files),
@@ -513,7 +514,8 @@ impl Host {
     }
 
     fn drain_node(&mut self) {
-        while let Some((id, NodeEffect::Run(job))) = self.process().node.poll_effect() {
+        while let Some((id, effect)) = self.process().node.poll_effect() {
+            let NodeEffect::Run(job) = effect else { panic!("a node that is alone: {effect:?}") };
             self.trace.note(self.now, format_args!("job {}", job.name()));
             self.run(job, Kind::Job(id), None);
         }
@@ -552,12 +554,13 @@ impl Host {
                 let status = received.as_ref().map_or(0, |received| received.head.status);
                 self.trace.note(now, format_args!("request {request} answered: {status}"));
                 self.happened.push_back(Happened::Answered(request, received));
-                self.process().node.released();
+                let (now, origin) = (self.now(), running.task.origin());
+                self.process().node.released(now, origin);
                 self.drain_node();
             }
             Kind::Job(id) => {
                 let now = self.now();
-                self.process().node.handle_event(now, id, NodeEvent::JobDone);
+                self.process().node.handle_event(now, id, NodeEvent::Done);
                 self.drain_node();
             }
             Kind::Start => {}

@@ -1,0 +1,123 @@
+//! What a node is started with.
+
+use std::{fmt, str::FromStr};
+
+use super::layouts;
+use crate::{
+    id::{ClusterId, NodeId},
+    seed::Seed,
+    view::Config,
+};
+
+/// What a [`Node`](super::Node) is started with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// This node.
+    pub id: NodeId,
+    /// Tells this start of the process from earlier ones.
+    pub boot: u64,
+    /// What the operator chose.
+    pub config: Config,
+    /// Fresh at every start: version ids come from it.
+    pub seed: Seed,
+    /// The machine's name, for people.
+    pub hostname: String,
+    /// The port that peers may connect to, if any.
+    pub listen: Option<u16>,
+    /// Where peers reach this node, `HOST:PORT`, if the operator has said so. Otherwise they try the address that they see.
+    pub public: Option<String>,
+    /// Whom to ask for the cluster.
+    pub bootstrap: Vec<Contact>,
+    /// What an earlier run saved.
+    pub saved: Saved,
+}
+
+impl Setup {
+    /// A node that is alone in its cluster and stays so: it listens to nobody.
+    pub fn alone(id: NodeId, boot: u64, config: Config, seed: Seed) -> Self {
+        let layout = Some(layouts::found(id, layouts::default_role(1), ClusterId::default()));
+        Self {
+            id,
+            boot,
+            config,
+            seed,
+            hostname: String::new(),
+            listen: None,
+            public: None,
+            bootstrap: Vec::new(),
+            saved: Saved { layout, peers: None },
+        }
+    }
+}
+
+/// The small files that a node keeps beside its database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StateFile {
+    /// The layouts, and how far each node has got with them.
+    Layout,
+    /// The peers, and where they were last reached.
+    Peers,
+}
+
+/// What the [`StateFile`]s hold at a start; `None` for a file that is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// [`StateFile::Layout`].
+    pub layout: Option<Vec<u8>>,
+    /// [`StateFile::Peers`].
+    pub peers: Option<Vec<u8>>,
+}
+
+/// Why a node cannot start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetupError {
+    /// A state file does not decode. The text says how.
+    Damaged(StateFile, String),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(_, reason) => write!(f, "{reason}"),
+        }
+    }
+}
+
+impl std::error::Error for SetupError {}
+
+/// Where a node is, and perhaps which: `ID@HOST:PORT` or `HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Contact {
+    /// The node that must be there, if it is known.
+    pub id: Option<NodeId>,
+    /// `HOST:PORT`.
+    pub address: String,
+}
+
+impl FromStr for Contact {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (id, address) = match text.split_once('@') {
+            None => (None, text),
+            Some((id, address)) => {
+                let id = NodeId::from_hex(id);
+                (Some(id.ok_or("before the @ stands a node's id: 64 hexadecimal digits")?), address)
+            }
+        };
+        let (host, port) = address.rsplit_once(':').ok_or("it must end with a port: HOST:PORT")?;
+        if host.is_empty() || !matches!(port.parse::<u16>(), Ok(1..)) {
+            return Err(format!("`{address}` is not HOST:PORT"));
+        }
+        Ok(Self { id, address: address.to_owned() })
+    }
+}
+
+impl fmt::Display for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.id {
+            Some(id) => write!(f, "{id}@{}", self.address),
+            None => f.write_str(&self.address),
+        }
+    }
+}

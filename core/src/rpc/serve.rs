@@ -1,0 +1,84 @@
+//! What a peer asks, done here.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use super::{BlockHead, Origin, Reply, Request, decode_request, encode_reply};
+use crate::{
+    block::{Payload, seal},
+    effect::PeerError,
+    seed::Seed,
+    task::{Cx, Task},
+    view::View,
+    wire::Message,
+};
+
+/// Where a served request leaves its reply; set once its task is done. A task that ends without one has panicked.
+pub type Slot = Arc<OnceLock<Message>>;
+
+/// A peer's request as a task. It performs effects of the own node only, and has no client.
+pub fn serve(view: Arc<View>, message: Message, seed: Seed) -> (Task, Slot) {
+    let slot = Slot::default();
+    let result = Arc::clone(&slot);
+    let origin = Origin { layout: view.ring.version(), background: false };
+    let task = Task::new("peer's request", seed, |cx| async move {
+        let answered = match decode_request(&message) {
+            Ok(request) => answer(cx, &view, request, message.payload).await,
+            Err(error) => Err(error),
+        };
+        let (reply, payload) =
+            answered.unwrap_or_else(|error| (Reply::Failed(error), Bytes::new()));
+        slot.set(encode_reply(&reply, payload)).expect("a request is answered once");
+    });
+    (task.of(origin), result)
+}
+
+async fn answer(
+    cx: Cx,
+    view: &View,
+    request: Request,
+    payload: Bytes,
+) -> Result<(Reply, Bytes), PeerError> {
+    let at = view.node;
+    let reply = match request {
+        Request::Read { layout, read } => {
+            check_layout(view, layout)?;
+            if view.recovering {
+                return Err(PeerError::Syncing);
+            }
+            Reply::Answer(cx.read(at, read).await?)
+        }
+        Request::Commit { layout, batch } => {
+            check_layout(view, layout)?;
+            Reply::Outcome(cx.commit(at, batch).await?)
+        }
+        Request::StoreBlock { layout, block, then } => {
+            check_layout(view, layout)?;
+            let block = verified(block, payload)?;
+            Reply::Outcome(cx.store_block(at, block, then).await?)
+        }
+        Request::LoadBlock { hash } => {
+            let (head, bytes) = BlockHead::of(&cx.load_block(at, hash).await?);
+            return Ok((Reply::Block(head), bytes));
+        }
+        Request::Holds { blocks } => Reply::Held(cx.holds(at, blocks).await?),
+        // Both are answered by the node's machine, before a task is made of the request.
+        Request::Gossip(_) | Request::Admin(_) => return Err(PeerError::Malformed),
+    };
+    Ok((reply, Bytes::new()))
+}
+
+/// A sender whose layout is older than all that are in force here knows nothing of replicas that its write must reach. One
+/// that is newer is fine: what it asks of this node, this node does.
+fn check_layout(view: &View, layout: u64) -> Result<(), PeerError> {
+    if layout < view.ring.oldest() { Err(PeerError::Outdated) } else { Ok(()) }
+}
+
+fn verified(head: BlockHead, bytes: Bytes) -> Result<Payload, PeerError> {
+    let BlockHead { hash, form } = head;
+    seal::verify(hash, form, bytes, seal::BLOCK_MAX).map_err(|error| {
+        log::error!("block {hash} came damaged from a peer: {error}");
+        PeerError::Corrupt
+    })
+}

@@ -1,0 +1,1 @@
+#![allow(clippy::wildcard_enum_match_arm)]
