@@ -6,6 +6,8 @@
 
 pub mod explain;
 pub mod history;
+#[cfg(test)]
+mod history_tests;
 pub mod layout;
 pub mod solve;
 pub mod staging;

@@ -12,6 +12,9 @@
 //! *Movement and balance* are in [`assign`].
 
 mod assign;
+mod exchange;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -129,6 +132,30 @@ impl Problem {
     fn solve(&self) -> Result<Vec<Vec<usize>>, SolveError> {
         let size = self.size()?;
         Ok(assign::assign(self, &self.quotas(size)))
+    }
+
+    /// Whether a partition on these nodes may get `node` too, and find the rest of its nodes after that.
+    fn admits(&self, nodes: &[usize], node: usize) -> bool {
+        nodes.len() < self.replication
+            && !nodes.contains(&node)
+            && self.spreads(nodes.iter().chain([&node]))
+    }
+
+    /// Whether these nodes can be among those of one partition.
+    fn holds(&self, nodes: &[usize]) -> bool {
+        let distinct = nodes.iter().enumerate().all(|(n, node)| !nodes[..n].contains(node));
+        distinct && nodes.len() <= self.replication && self.spreads(nodes.iter())
+    }
+
+    /// Whether enough zones are among these nodes' or can still be, with the copies that are missing.
+    fn spreads<'n>(&self, nodes: impl Iterator<Item = &'n usize> + Clone) -> bool {
+        let (mut zones, mut count) = (0, 0);
+        for (n, node) in nodes.clone().enumerate() {
+            let zone = self.zone_of[*node];
+            count += 1;
+            zones += usize::from(nodes.clone().take(n).all(|other| self.zone_of[*other] != zone));
+        }
+        zones + (self.replication - count) >= self.redundancy
     }
 
     /// How many partitions of `size` bytes each node has room for, as far as there are so many.
