@@ -9,6 +9,7 @@ use crate::{
     block::{Payload, seal},
     effect::PeerError,
     seed::Seed,
+    store::Batch,
     task::{Cx, Task},
     view::View,
     wire::Message,
@@ -34,6 +35,11 @@ pub fn serve(view: Arc<View>, message: Message, seed: Seed) -> (Task, Slot) {
     (task.of(origin), result)
 }
 
+/// What a batch queues here is due by this node's clock, and by it the batch is in time or late.
+fn arrived(cx: Cx, batch: Batch) -> Batch {
+    Batch { at: cx.now().wall, ..batch }
+}
+
 async fn answer(
     cx: Cx,
     view: &View,
@@ -51,12 +57,12 @@ async fn answer(
         }
         Request::Commit { layout, batch } => {
             check_layout(view, layout)?;
-            Reply::Outcome(cx.commit(at, batch).await?)
+            Reply::Outcome(cx.commit(at, arrived(cx, batch)).await?)
         }
         Request::StoreBlock { layout, block, then } => {
             check_layout(view, layout)?;
             let block = verified(block, payload)?;
-            Reply::Outcome(cx.store_block(at, block, then).await?)
+            Reply::Outcome(cx.store_block(at, block, arrived(cx, then)).await?)
         }
         Request::LoadBlock { hash } => {
             let (head, bytes) = BlockHead::of(&cx.load_block(at, hash).await?);

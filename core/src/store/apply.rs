@@ -8,6 +8,7 @@ use crate::{
     table::{
         self, CounterRow,
         access::{AccessKeyRow, AliasRow, BucketRow},
+        ballot::BallotRow,
         block::{BlockCountRow, BlockListRow, BlockRefRow},
         key, merge,
         object::{self, ObjectRow},
@@ -37,7 +38,7 @@ pub fn apply(
     delays: &Delays,
 ) -> Result<Outcome, StoreError> {
     for (index, guard) in batch.guards.iter().enumerate() {
-        if !holds(guard, writer)? {
+        if !holds(guard, batch.at, writer)? {
             return Ok(Outcome::Refused { guard: index });
         }
     }
@@ -53,10 +54,14 @@ fn invalid(table: Table, reason: &str) -> StoreError {
     StoreError::Damaged { table, reason: reason.to_owned() }
 }
 
-fn holds(guard: &Guard, snapshot: &dyn Writer) -> Result<bool, StoreError> {
+fn holds(guard: &Guard, at: Timestamp, snapshot: &dyn Writer) -> Result<bool, StoreError> {
     match guard {
         Guard::Absent { table, key } => Ok(!is_live(*table, key, snapshot)?),
         Guard::Live { table, key } => is_live(*table, key, snapshot),
+        Guard::NotDeleted { table, key } => {
+            Ok(is_live(*table, key, snapshot)? || snapshot.get(*table, key)?.is_none())
+        }
+        Guard::Before { deadline } => Ok(at < *deadline),
         Guard::Unchanged { table, key, value } => {
             Ok(snapshot.get(*table, key)?.as_ref() == Some(value))
         }
@@ -96,7 +101,8 @@ fn is_live(table: Table, key: &[u8], snapshot: &dyn Writer) -> Result<bool, Stor
         | Table::BlockRef
         | Table::BlockCount
         | Table::Counter
-        | Table::Queue => Ok(true),
+        | Table::Queue
+        | Table::Ballot => Ok(true),
     }
 }
 
@@ -167,6 +173,11 @@ impl Body<'_> {
                 Err(invalid(table, "the format marker and the boot counter are set at open only"))
             }
             Table::Meta => self.writer.put(table, key, value),
+            Table::Ballot => {
+                // A local register too; whoever changes it guards it with what was there.
+                table::decode::<BallotRow>(table, value)?;
+                self.writer.put(table, key, value)
+            }
             Table::AdminToken => Err(invalid(table, "this version has no rows of this kind")),
             Table::Inline | Table::BlockCount | Table::Counter | Table::Queue => {
                 Err(invalid(table, "rows of this kind are kept by hooks, not merged"))
@@ -221,7 +232,8 @@ impl Body<'_> {
             | Table::Manifest
             | Table::Intent
             | Table::BlockList
-            | Table::Queue => {}
+            | Table::Queue
+            | Table::Ballot => {}
         }
         self.writer.delete(table, key)
     }

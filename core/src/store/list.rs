@@ -5,7 +5,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use super::{Cursor, Entry, From, List, Listing, Snapshot, StoreError, Table};
+use super::{Cursor, Entry, From, List, Listing, Snapshot, StoreError, Table, Witness};
 use crate::{
     id::VersionId,
     table::{self, key, object, upload::UploadRow},
@@ -26,8 +26,8 @@ pub(super) fn list(plan: &List, snapshot: &dyn Snapshot) -> Result<Listing, Stor
         }
         match common_prefix(plan, &head.key) {
             Some(prefix) => {
-                merge.skip(&prefix, head)?;
-                listing.entries.push(Entry::CommonPrefix(prefix));
+                let witnesses = merge.skip(&prefix, head)?;
+                listing.entries.push(Entry::CommonPrefix { prefix, witnesses });
             }
             None => {
                 let value = std::mem::take(&mut head.value);
@@ -40,7 +40,7 @@ pub(super) fn list(plan: &List, snapshot: &dyn Snapshot) -> Result<Listing, Stor
 }
 
 /// What of a key is rolled up: up to and with the first delimiter after the prefix.
-fn common_prefix(plan: &List, key: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn common_prefix(plan: &List, key: &[u8]) -> Option<Vec<u8>> {
     let delimiter = &plan.delimiter[..];
     if delimiter.is_empty() {
         return None;
@@ -87,7 +87,7 @@ fn successor(mut key: Vec<u8>) -> Vec<u8> {
     key
 }
 
-/// The next live row of a shard. Ordered by key, and for uploads of one key by id.
+/// The next row of a shard: a live one, unless the listing is to be merged with others. Ordered by key, and for uploads of one key by id.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Head {
     key: Vec<u8>,
@@ -96,8 +96,20 @@ struct Head {
     value: Vec<u8>,
 }
 
+impl Head {
+    fn witness(&self, plan: &List) -> Witness {
+        let mut hasher = blake3::Hasher::new();
+        // The key's length first, so that no byte may belong to two of the three.
+        hasher.update(&(self.key.len() as u64).to_be_bytes()).update(&self.key);
+        hasher.update(&self.upload.unwrap_or_default().0).update(&self.value);
+        let mut mark = [0; 8];
+        hasher.finalize_xof().fill(&mut mark);
+        Witness { shard: plan.shards[self.shard], mark: u64::from_be_bytes(mark) }
+    }
+}
+
 struct Merge<'a> {
-    table: Table,
+    plan: &'a List,
     snapshot: &'a dyn Snapshot,
     shards: Vec<Shard<'a>>,
     heads: BinaryHeap<Reverse<Head>>,
@@ -110,7 +122,7 @@ struct Shard<'a> {
 }
 
 impl<'a> Merge<'a> {
-    fn open(plan: &List, snapshot: &'a dyn Snapshot, start: &[u8]) -> Result<Self, StoreError> {
+    fn open(plan: &'a List, snapshot: &'a dyn Snapshot, start: &[u8]) -> Result<Self, StoreError> {
         let mut shards = Vec::with_capacity(plan.shards.len());
         for shard in &plan.shards {
             let prefix = key::shard_prefix(plan.bucket, *shard);
@@ -121,7 +133,7 @@ impl<'a> Merge<'a> {
             shards.push(Shard { prefix, until, cursor });
         }
         let heads = BinaryHeap::with_capacity(shards.len());
-        let mut merge = Self { table: plan.table, snapshot, shards, heads };
+        let mut merge = Self { plan, snapshot, shards, heads };
         for shard in 0..merge.shards.len() {
             if let Some(head) = merge.next(shard)? {
                 merge.heads.push(Reverse(head));
@@ -130,24 +142,31 @@ impl<'a> Merge<'a> {
         Ok(merge)
     }
 
-    /// The next live row of a shard.
+    /// The next row of a shard that counts.
     fn next(&mut self, shard: usize) -> Result<Option<Head>, StoreError> {
-        let table = self.table;
+        let (plan, table) = (self.plan, self.plan.table);
+        // A deletion matters to other replicas' pages, but not under a prefix, which only live rows show.
+        let dead_counts = |key: &[u8]| plan.merged && common_prefix(plan, key).is_none();
         let cursor = &mut self.shards[shard].cursor;
         while cursor.advance()? {
             let (row_key, value) = (cursor.key(), cursor.value());
             if table == Table::Upload {
-                if !table::decode::<UploadRow>(table, value)?.is_open() {
+                let open = table::decode::<UploadRow>(table, value)?.is_open();
+                if !open && !plan.merged {
                     continue;
                 }
                 let (key, id) = key::upload_parts(row_key).ok_or_else(|| StoreError::Damaged {
                     table,
                     reason: format!("key {} is not that of an upload", hex::encode(row_key)),
                 })?;
+                if !open && !dead_counts(&key) {
+                    continue;
+                }
                 return Ok(Some(Head { key, upload: Some(id), shard, value: value.to_vec() }));
             }
-            if object::is_live(value)? {
-                let key = key::object_key(row_key).to_vec();
+            let key = key::object_key(row_key);
+            if object::is_live(value)? || dead_counts(key) {
+                let key = key.to_vec();
                 return Ok(Some(Head { key, upload: None, shard, value: value.to_vec() }));
             }
         }
@@ -162,24 +181,32 @@ impl<'a> Merge<'a> {
         Ok((taken.key, taken.upload))
     }
 
-    /// Moves every shard past the keys that begin with `prefix`, the first of which was just taken.
-    fn skip(&mut self, prefix: &[u8], taken: Head) -> Result<(), StoreError> {
+    /// Moves every shard past the keys that begin with `prefix`, the first of which was just taken. Gives the witnesses of the
+    /// prefix, if they are asked for.
+    fn skip(&mut self, prefix: &[u8], taken: Head) -> Result<Vec<Witness>, StoreError> {
+        let mut witnesses = Vec::new();
         let mut under = vec![taken.shard];
+        if self.plan.merged {
+            witnesses.push(taken.witness(self.plan));
+        }
         while let Some(Reverse(head)) = self.heads.peek()
             && head.key.starts_with(prefix)
         {
             under.push(head.shard);
+            if self.plan.merged {
+                witnesses.push(head.witness(self.plan));
+            }
             self.heads.pop();
         }
         for shard in under {
             // Often there is just one such key in the shard, and a step is cheaper than a seek.
             let mut head = self.next(shard)?;
             if head.as_ref().is_some_and(|head| head.key.starts_with(prefix)) {
-                head = match key::after_prefix(&row_key(self.table, prefix)) {
+                head = match key::after_prefix(&row_key(self.plan.table, prefix)) {
                     Some(after) => {
                         let Shard { prefix, until, cursor } = &mut self.shards[shard];
                         let from = [&prefix[..], &after].concat();
-                        *cursor = self.snapshot.cursor(self.table, &from, until.as_deref())?;
+                        *cursor = self.snapshot.cursor(self.plan.table, &from, until.as_deref())?;
                         self.next(shard)?
                     }
                     None => None,
@@ -187,7 +214,9 @@ impl<'a> Merge<'a> {
             }
             self.heads.extend(head.map(Reverse));
         }
-        Ok(())
+        witnesses.sort_unstable_by_key(|witness| witness.shard);
+        witnesses.truncate(Witness::MAX);
+        Ok(witnesses)
     }
 }
 

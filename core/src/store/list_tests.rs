@@ -79,7 +79,7 @@ fn naive(plan: &List, rows: &Rows) -> Listing {
             continue;
         }
         let entry = match rolled(key) {
-            Some(prefix) => Entry::CommonPrefix(prefix),
+            Some(prefix) => Entry::CommonPrefix { prefix, witnesses: Vec::new() },
             None => {
                 let value = if upload.is_some() { upload_row(true) } else { row(true) };
                 Entry::Row { key: key.clone(), upload: *upload, value }
@@ -129,7 +129,7 @@ fn plan(table: Table, from: impl Strategy<Value = From>) -> impl Strategy<Value 
     let plan = (1..5_u16, text(), delimiter(), from, 0..8_usize);
     plan.prop_map(move |(shards, prefix, delimiter, from, limit)| {
         let shards = (0..shards).collect();
-        List { table, bucket: BUCKET, shards, prefix, delimiter, from, limit }
+        List { table, bucket: BUCKET, shards, prefix, delimiter, from, limit, merged: false }
     })
 }
 
@@ -179,7 +179,7 @@ proptest! {
             let page = run(&plan, &store);
             joined.extend(page.entries);
             match joined.last() {
-                Some(Entry::Row { key, .. } | Entry::CommonPrefix(key)) if page.truncated => {
+                Some(Entry::Row { key, .. } | Entry::CommonPrefix { prefix: key, .. }) if page.truncated => {
                     plan.from = From::After(key.clone());
                 }
                 Some(_) | None => break,

@@ -59,11 +59,13 @@ pub enum Table {
     Counter,
     /// Local: work to be done later, by due time.
     Queue,
+    /// Local on each node of a full copy: what it has promised and accepted for a bucket's name.
+    Ballot,
 }
 
 impl Table {
     /// Every table, in the order in which an empty database creates them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Meta,
         Self::Alias,
         Self::Bucket,
@@ -80,6 +82,7 @@ impl Table {
         Self::BlockCount,
         Self::Counter,
         Self::Queue,
+        Self::Ballot,
     ];
 
     /// The table's name in the database. Never changed once released.
@@ -101,6 +104,7 @@ impl Table {
             Self::BlockCount => "block_count",
             Self::Counter => "counter",
             Self::Queue => "queue",
+            Self::Ballot => "ballot",
         }
     }
 }
@@ -276,6 +280,21 @@ pub enum Guard {
         #[serde(with = "serde_bytes")]
         key: Vec<u8>,
     },
+    /// Nobody has ended here what this row stands for: it is live, or has not arrived. What a writer among several replicas asks
+    /// of a bucket or an upload that it has itself found live: a replica that lags behind is no reason to refuse.
+    NotDeleted {
+        /// The table.
+        table: Table,
+        /// The row's key.
+        #[serde(with = "serde_bytes")]
+        key: Vec<u8>,
+    },
+    /// The batch comes in time: before this moment, by [`Batch::at`], which a node that takes a batch from another sets to its
+    /// own clock. What has been given up by then stays given up.
+    Before {
+        /// The first moment that is too late.
+        deadline: Timestamp,
+    },
     /// The stored row is this, byte for byte.
     Unchanged {
         /// The table.
@@ -337,12 +356,13 @@ pub struct Applied {
 pub enum Read {
     /// Rows by key. Answered by [`Answer::Values`], one for each key, in order.
     Get(#[serde(with = "serial::keys")] Vec<(Table, Vec<u8>)>),
-    /// An object row and, where its payload is inline, that too. Answered by [`Answer::Object`].
+    /// An object row and what a GET needs next: its payload where that is inline, the beginning of its block list where it has
+    /// one. Answered by [`Answer::Object`].
     Object {
         /// The object row's key.
         #[serde(with = "serde_bytes")]
         key: Vec<u8>,
-        /// Whether the payload is wanted (GET) or not (HEAD).
+        /// Whether the payload or the block list is wanted (GET) or not (HEAD).
         payload: bool,
     },
     /// Rows in key order. Answered by [`Answer::Rows`].
@@ -381,6 +401,9 @@ pub struct List {
     pub from: From,
     /// At most so many entries, common prefixes included.
     pub limit: usize,
+    /// Whether several replicas are asked and their pages merged: then rows that are no longer live are entries too, because one
+    /// replica may know of a deletion that another doesn't, and a common prefix names its witnesses.
+    pub merged: bool,
 }
 
 /// Where a listing begins.
@@ -407,7 +430,7 @@ pub struct Listing {
 /// One line of a listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry {
-    /// A live row: the S3 key and the encoded row.
+    /// A row: the S3 key and the encoded row. Live, unless [`List::merged`] asks for all.
     Row {
         /// The object's key.
         #[serde(with = "serde_bytes")]
@@ -418,8 +441,47 @@ pub enum Entry {
         #[serde(with = "serde_bytes")]
         value: Vec<u8>,
     },
-    /// Keys rolled up under a delimiter, the delimiter included.
-    CommonPrefix(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// Keys rolled up under a delimiter.
+    CommonPrefix {
+        /// What they begin with, the delimiter included.
+        #[serde(with = "serde_bytes")]
+        prefix: Vec<u8>,
+        /// Live rows that show it, if [`List::merged`] asks for them: the first of each index shard, in order of shards, at most
+        /// [`Witness::MAX`]. Two replicas with one witness in common agree on the prefix.
+        witnesses: Vec<Witness>,
+    },
+}
+
+/// A live row under a common prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// The index shard it is in.
+    pub shard: u16,
+    /// Tells this row and version from every other: the beginning of a hash of the row's key and value.
+    pub mark: u64,
+}
+
+impl Witness {
+    /// Witnesses that an entry names: replicas that were asked for different shards still have one of these in common, as a rule.
+    pub const MAX: usize = 4;
+}
+
+/// An object as one replica knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The encoded row.
+    #[serde(with = "serde_bytes")]
+    pub row: Vec<u8>,
+    /// Its inline payload, if there is one and it was wanted.
+    pub inline: Option<Bytes>,
+    /// The first rows of its block list, keys and values, if there are any and they were wanted: at most [`Found::BLOCKS`].
+    #[serde(with = "serial::rows")]
+    pub blocks: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Found {
+    /// Rows of a block list that come with an object: 64 MiB of it in about 5 KiB.
+    pub const BLOCKS: usize = 64;
 }
 
 /// The answer to a [`Read`].
@@ -427,8 +489,8 @@ pub enum Entry {
 pub enum Answer {
     /// To [`Read::Get`].
     Values(#[serde(with = "serial::values")] Vec<Option<Vec<u8>>>),
-    /// To [`Read::Object`]: the encoded row, and its inline payload if there is one and it was wanted.
-    Object(#[serde(with = "serial::object")] Option<(Vec<u8>, Option<Bytes>)>),
+    /// To [`Read::Object`].
+    Object(Option<Found>),
     /// To [`Read::Scan`]: keys and encoded rows.
     Rows(#[serde(with = "serial::rows")] Vec<(Vec<u8>, Vec<u8>)>),
     /// To [`Read::List`].
@@ -445,7 +507,7 @@ impl Answer {
     }
 
     /// The answer to a [`Read::Object`].
-    pub fn into_object(self) -> Option<(Vec<u8>, Option<Bytes>)> {
+    pub fn into_object(self) -> Option<Found> {
         match self {
             Self::Object(object) => object,
             other @ (Self::Values(_) | Self::Rows(_) | Self::Listing(_)) => {

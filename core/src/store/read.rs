@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{Answer, Read, Snapshot, StoreError, Table, list};
+use super::{Answer, Found, Read, Snapshot, StoreError, Table, list};
 use crate::{
-    id::Position,
+    id::{Position, VersionId},
     table::{
         self, key,
         object::{Content, ObjectRow},
@@ -43,30 +43,47 @@ pub fn holds_blocks(snapshot: &dyn Snapshot) -> Result<bool, StoreError> {
     snapshot.cursor(Table::BlockCount, &[], None)?.advance()
 }
 
-type ObjectAndPayload = Option<(Vec<u8>, Option<Bytes>)>;
-
 fn object(
     row_key: &[u8],
     payload: bool,
     snapshot: &dyn Snapshot,
-) -> Result<ObjectAndPayload, StoreError> {
-    let Some(value) = snapshot.get(Table::Object, row_key)? else { return Ok(None) };
+) -> Result<Option<Found>, StoreError> {
+    let Some(row) = snapshot.get(Table::Object, row_key)? else { return Ok(None) };
+    let mut found = Found { row, inline: None, blocks: Vec::new() };
     if !payload {
-        return Ok(Some((value, None)));
+        return Ok(Some(found));
     }
-    let row: ObjectRow = table::decode(Table::Object, &value)?;
+    let position = position_of(Table::Object, row_key)?;
+    let row: ObjectRow = table::decode(Table::Object, &found.row)?;
     match row.content {
         Content::Inline(_) => {
-            let position = position_of(Table::Object, row_key)?;
             let inline = snapshot.get(Table::Inline, &key::inline(position, row.version))?;
             let inline = inline.ok_or_else(|| StoreError::Damaged {
                 table: Table::Inline,
                 reason: format!("the payload of object version {} is missing", row.version),
             })?;
-            Ok(Some((value, Some(Bytes::from(inline)))))
+            found.inline = Some(Bytes::from(inline));
         }
-        Content::Deleted | Content::Blocks(..) | Content::Parts(..) => Ok(Some((value, None))),
+        Content::Blocks(_, data) => found.blocks = blocks(position, data.data, snapshot)?,
+        Content::Deleted | Content::Parts(..) => {}
     }
+    Ok(Some(found))
+}
+
+/// The beginning of a block list.
+fn blocks(
+    position: Position,
+    data: VersionId,
+    snapshot: &dyn Snapshot,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    let first = key::block_list(position, data, 0);
+    let until = key::after_prefix(&first[..first.len() - size_of::<u64>()]);
+    let mut rows = Vec::new();
+    let mut cursor = snapshot.cursor(Table::BlockList, &first, until.as_deref())?;
+    while rows.len() < Found::BLOCKS && cursor.advance()? {
+        rows.push((cursor.key().to_vec(), cursor.value().to_vec()));
+    }
+    Ok(rows)
 }
 
 /// The ring position that every key of a sharded table begins with.

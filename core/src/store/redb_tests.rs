@@ -85,7 +85,7 @@ fn payload(db: &Db, name: &str) -> Option<String> {
     let snapshot = db.snapshot().expect("a snapshot");
     match read(&plan, &snapshot).expect("the row decodes") {
         Answer::Object(found) => {
-            let bytes = found?.1.expect("an inline payload");
+            let bytes = found?.inline.expect("an inline payload");
             Some(String::from_utf8(bytes.to_vec()).expect("text"))
         }
         other => panic!("{other:?} is no object"),

@@ -63,7 +63,8 @@ fn stores(op: &Op) -> bool {
             | Table::BlockRef
             | Table::BlockCount
             | Table::Counter
-            | Table::Queue => false,
+            | Table::Queue
+            | Table::Ballot => false,
         },
         Op::Remove { .. } | Op::Enqueue { .. } | Op::Reap { .. } => false,
     }

@@ -1,7 +1,6 @@
 //! Encodings for bytes inside lists and pairs: CBOR byte strings, which serde would otherwise take for lists of numbers.
 
-use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serializer};
 use serde_bytes::{ByteBuf, Bytes as Slice};
 
 use super::Table;
@@ -51,24 +50,5 @@ pub(super) mod rows {
     ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, D::Error> {
         let rows = Vec::<(ByteBuf, ByteBuf)>::deserialize(from)?;
         Ok(rows.into_iter().map(|(key, value)| (key.into_vec(), value.into_vec())).collect())
-    }
-}
-
-/// For `Option<(Vec<u8>, Option<Bytes>)>`.
-pub(super) mod object {
-    use super::*;
-
-    pub fn serialize<S: Serializer>(
-        object: &Option<(Vec<u8>, Option<Bytes>)>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        object.as_ref().map(|(row, inline)| (Slice::new(row), inline)).serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<(Vec<u8>, Option<Bytes>)>, D::Error> {
-        let object = Option::<(ByteBuf, Option<Bytes>)>::deserialize(from)?;
-        Ok(object.map(|(row, inline)| (row.into_vec(), inline)))
     }
 }

@@ -14,7 +14,7 @@ use super::{
     object::ObjectRow,
     upload::{IntentRow, ManifestRow, PartRow, UploadRow},
 };
-use crate::store::{Answer, Entry, Listing, Read, StoreError, Table};
+use crate::store::{Answer, Entry, Found, Listing, Read, StoreError, Table};
 
 /// A row with a schema and a merge.
 pub trait Row: Serialize + DeserializeOwned + Clone + PartialEq {
@@ -229,7 +229,8 @@ pub fn encoded(table: Table, a: Vec<u8>, b: Vec<u8>) -> Result<Vec<u8>, StoreErr
         | Table::Inline
         | Table::BlockCount
         | Table::Counter
-        | Table::Queue => Ok(a.max(b)),
+        | Table::Queue
+        | Table::Ballot => Ok(a.max(b)),
     }
 }
 
@@ -261,12 +262,7 @@ pub fn answers(read: &Read, a: Answer, b: Answer) -> Result<Answer, StoreError> 
         }
         (Read::Object { .. }, Answer::Object(a), Answer::Object(b)) => {
             Ok(Answer::Object(match (a, b) {
-                (Some((a, a_payload)), Some((b, b_payload))) => {
-                    let row = encoded(Table::Object, a.clone(), b)?;
-                    // The payload belongs to the row that won.
-                    let payload = if row == a { a_payload } else { b_payload };
-                    Some((row, payload))
-                }
+                (Some(a), Some(b)) => Some(found(a, b)?),
                 (a, b) => a.or(b),
             }))
         }
@@ -282,6 +278,22 @@ pub fn answers(read: &Read, a: Answer, b: Answer) -> Result<Answer, StoreError> 
     }
 }
 
+/// What two replicas have of an object. Payload and blocks belong to the row that wins; of one row, two replicas may each have
+/// blocks that the other lacks.
+fn found(a: Found, b: Found) -> Result<Found, StoreError> {
+    let row = encoded(Table::Object, a.row.clone(), b.row.clone())?;
+    Ok(match (row == a.row, row == b.row) {
+        (true, true) => {
+            let mut blocks = merge_pairs(Table::BlockList, a.blocks, b.blocks)?;
+            blocks.truncate(Found::BLOCKS);
+            Found { row, inline: a.inline.or(b.inline), blocks }
+        }
+        (true, false) => a,
+        // Object rows are never mixtures: one of the two has won.
+        (false, _) => b,
+    })
+}
+
 /// Pages hold live rows only, so a deletion that just one replica knows does not show here: reads by more than one replica
 /// will ask for tombstones too, which joins with placement.
 fn listings(table: Table, limit: usize, a: Listing, b: Listing) -> Result<Listing, StoreError> {
@@ -289,7 +301,7 @@ fn listings(table: Table, limit: usize, a: Listing, b: Listing) -> Result<Listin
     let mut entries = BTreeMap::new();
     for entry in a.entries.into_iter().chain(b.entries) {
         match entry {
-            Entry::CommonPrefix(prefix) => {
+            Entry::CommonPrefix { prefix, .. } => {
                 entries.insert((prefix, None), None);
             }
             Entry::Row { key, upload, value } => {
@@ -304,7 +316,7 @@ fn listings(table: Table, limit: usize, a: Listing, b: Listing) -> Result<Listin
     truncated |= entries.len() > limit;
     let entries = entries.into_iter().take(limit).map(|((key, upload), value)| match value {
         Some(value) => Entry::Row { key, upload, value },
-        None => Entry::CommonPrefix(key),
+        None => Entry::CommonPrefix { prefix: key, witnesses: Vec::new() },
     });
     Ok(Listing { entries: entries.collect(), truncated })
 }

@@ -183,7 +183,8 @@ fn row(at: u64, content: Content) -> Vec<u8> {
 fn a_quorum_of_answers_gives_the_newest_row_with_its_own_payload() {
     let read = Read::Object { key: vec![0; 21], payload: true };
     let answer = |at, payload: &'static [u8]| {
-        Answer::Object(Some((row(at, Content::Inline(Meta::default())), Some(payload.into()))))
+        let row = row(at, Content::Inline(Meta::default()));
+        Answer::Object(Some(Found { row, inline: Some(payload.into()), blocks: Vec::new() }))
     };
     for (a, b) in [(1, 2), (2, 1)] {
         let payload = |at| if at == 2 { &b"new"[..] } else { &b"old"[..] };
@@ -204,6 +205,7 @@ fn a_quorum_of_listings_merges_rows_and_keeps_to_the_limit() {
         delimiter: Vec::new(),
         from: crate::store::From::Start,
         limit: 2,
+        merged: false,
     };
     let entry = |key: &str, at| Entry::Row {
         key: key.into(),

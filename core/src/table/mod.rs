@@ -5,6 +5,7 @@
 //! re-encode only where a merge changed something.
 
 pub mod access;
+pub mod ballot;
 pub mod block;
 pub mod key;
 pub mod merge;

@@ -82,6 +82,8 @@ fn condition(guard: &Guard) -> String {
     match guard {
         Guard::Absent { table, .. } => format!("{} absent", table.name()),
         Guard::Live { table, .. } => format!("{} live", table.name()),
+        Guard::NotDeleted { table, .. } => format!("{} not deleted", table.name()),
+        Guard::Before { .. } => "in time".to_owned(),
         Guard::Unchanged { table, .. } => format!("{} unchanged", table.name()),
         Guard::Empty { .. } => "bucket empty".to_owned(),
         Guard::Newest { .. } => "newest".to_owned(),

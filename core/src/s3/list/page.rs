@@ -115,6 +115,7 @@ pub async fn fetch(
             delimiter: asked.delimiter.as_bytes().to_vec(),
             from: from.clone(),
             limit: asked.max_keys,
+            merged: false,
         });
         pages.push(quorum::read(cx, &call.view, position, read).await?.into_listing());
     }
@@ -131,9 +132,10 @@ fn merge(mut pages: Vec<Listing>, limit: usize) -> Listing {
     // A stable sort, by key alone: an upload's entries stay in their order, and all uploads of a key are in one shard.
     entries.sort_by(|a, b| place(a).cmp(place(b)));
     // Two sets may both have keys under one prefix. A row is never equal to a prefix: it would be rolled up in it.
-    entries.dedup_by(
-        |a, b| matches!((&a, &b), (Entry::CommonPrefix(a), Entry::CommonPrefix(b)) if a == b),
-    );
+    entries.dedup_by(|a, b| {
+        let prefix = |entry: &Entry| matches!(entry, Entry::CommonPrefix { .. });
+        prefix(a) && prefix(b) && place(a) == place(b)
+    });
     let truncated = truncated || entries.len() > limit;
     entries.truncate(limit);
     Listing { entries, truncated }
@@ -142,7 +144,7 @@ fn merge(mut pages: Vec<Listing>, limit: usize) -> Listing {
 fn place(entry: &Entry) -> &[u8] {
     match entry {
         Entry::Row { key, .. } => key,
-        Entry::CommonPrefix(prefix) => prefix,
+        Entry::CommonPrefix { prefix, .. } => prefix,
     }
 }
 
@@ -192,7 +194,7 @@ pub(crate) fn elements(
     let (mut contents, mut prefixes) = (Vec::new(), Vec::new());
     for entry in listing.entries {
         match entry {
-            Entry::CommonPrefix(prefix) => prefixes.push(CommonPrefix::new(asked, &prefix)),
+            Entry::CommonPrefix { prefix, .. } => prefixes.push(CommonPrefix::new(asked, &prefix)),
             Entry::Row { key, value, .. } => {
                 let row: ObjectRow =
                     table::decode(Table::Object, &value).map_err(PeerError::Store)?;
@@ -221,7 +223,7 @@ mod tests {
 
     fn page(keys: &[&str], truncated: bool) -> Listing {
         let entry = |key: &&str| match key.ends_with('/') {
-            true => Entry::CommonPrefix(key.as_bytes().to_vec()),
+            true => Entry::CommonPrefix { prefix: key.as_bytes().to_vec(), witnesses: Vec::new() },
             false => Entry::Row { key: key.as_bytes().to_vec(), upload: None, value: Vec::new() },
         };
         Listing { entries: keys.iter().map(entry).collect(), truncated }

@@ -91,7 +91,7 @@ pub(crate) async fn list_multipart_uploads(cx: Cx, call: &Call) -> Result<Respon
     };
     for entry in &listing.entries {
         match entry {
-            Entry::CommonPrefix(prefix) => {
+            Entry::CommonPrefix { prefix, .. } => {
                 document.prefixes.push(CommonPrefix::new(&asked, prefix));
             }
             Entry::Row { key, upload, value } => {
@@ -120,7 +120,7 @@ fn from(key: &str, upload: &str) -> Result<From, S3Error> {
 /// What names this entry as the last of its page.
 fn next_marker(entry: &Entry) -> (&[u8], String) {
     match entry {
-        Entry::CommonPrefix(prefix) => (prefix, String::new()),
+        Entry::CommonPrefix { prefix, .. } => (prefix, String::new()),
         Entry::Row { key, upload, .. } => {
             (key, upload.map(|id| id.to_string()).unwrap_or_default())
         }

@@ -11,7 +11,7 @@ use crate::{
         error::{Code, S3Error},
         ingest::{self, Ingested},
     },
-    store::{Batch, Guard, Op, Outcome, Read, StoreError, Table},
+    store::{Batch, Found, Guard, Op, Outcome, Read, StoreError, Table},
     table::{
         self,
         object::{Content, ObjectRow},
@@ -34,6 +34,8 @@ pub struct Stored {
     pub value: Vec<u8>,
     /// The payload, if it is inline and was asked for.
     pub inline: Option<Bytes>,
+    /// The beginning of its block list, if it has one and that was asked for.
+    pub blocks: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Reads the current version of an object; a tombstone counts as one.
@@ -45,9 +47,9 @@ pub async fn read(
 ) -> Result<Option<Stored>, S3Error> {
     let read = Read::Object { key: target.row_key.clone(), payload };
     let stored = quorum::read(cx, view, target.position, read).await?.into_object();
-    let Some((value, inline)) = stored else { return Ok(None) };
+    let Some(Found { row: value, inline, blocks }) = stored else { return Ok(None) };
     let row = table::decode(Table::Object, &value)?;
-    Ok(Some(Stored { row, value, inline }))
+    Ok(Some(Stored { row, value, inline, blocks }))
 }
 
 /// What a writer wants to become the current version.
