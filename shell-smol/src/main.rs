@@ -24,11 +24,9 @@ use std::{
 
 use mews_core::{
     daemon::{
-        args::Quickstart,
         bounds::Bounds,
-        identity::KeyPair,
-        quickstart,
-        texts::{self, Ready},
+        setup::{Listen, Setup},
+        texts::{self, Bound, Ready},
         trouble::Trouble,
     },
     http::limits::Limits,
@@ -46,36 +44,43 @@ fn main() -> ExitCode {
     process::main("mewsd-smol", run)
 }
 
-fn run(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
+fn run(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     // This thread is the first.
     for _ in 1..bounds.worker_threads {
         let thread = thread::Builder::new().name("worker".to_owned()).spawn(host::run_executor);
         thread.map_err(system)?;
     }
-    smol::block_on(EXECUTOR.run(serve(args, bounds)))
+    smol::block_on(EXECUTOR.run(serve(setup, bounds)))
 }
 
-async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
-    let place = Place::open(&args.dir)?;
-    let (listener, address) = listen("--s3-addr", args.s3_addr)?;
-    let config = quickstart::config();
-    let region = config.region.clone();
-    let (host, database) = start::host(&place, config, bounds)?;
-    let key = args.access_key.clone().zip(args.secret_key.clone());
-    let key = key.map(|(id, secret)| KeyPair { id, secret });
-    let prepared = start::quickstart(&host, args.bucket.clone(), key).await?;
-    if let Some(key) = &prepared.key {
+async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
+    let place = Place::open(setup)?;
+    let s3 = match setup.s3 {
+        Some(s3) => Some(listen(s3)?),
+        None => None,
+    };
+    let bound = Bound {
+        s3: s3.as_ref().map(|(_, address)| *address),
+        rpc: setup.rpc.address,
+        admin: setup.admin.map(|admin| admin.address),
+    };
+    let (host, database) = start::host(&place, setup, bounds)?;
+    let prepared = match &setup.quickstart {
+        Some(promise) => Some(start::quickstart(&host, promise).await?),
+        None => None,
+    };
+    if let Some(key) = prepared.as_ref().and_then(|prepared| prepared.key.as_ref()) {
         place.write_credentials(key)?;
     }
     let (terminate, interrupt) = (signal(SIGTERM)?, signal(SIGINT)?);
 
     let (stop, stopping) = channel::bounded::<Infallible>(1);
+    let ready = Ready { setup, bound, node: host.id, prepared: prepared.as_ref() };
     let node = EXECUTOR.spawn(Arc::clone(&host).run_node());
     let (limits, connections) = (Limits::default(), bounds.connections);
     let server = Arc::new(serve::Server { host, limits, connections });
     let patience = Duration::from_secs(texts::STOP_SECONDS);
-    let serving = EXECUTOR.spawn(server.run(listener, stopping, patience));
-    let ready = Ready { dir: &args.dir, s3_addr: address, region: &region, prepared: &prepared };
+    let serving = s3.map(|(listener, _)| EXECUTOR.spawn(server.run(listener, stopping, patience)));
     process::say_ready(&ready);
 
     let asked = async {
@@ -85,7 +90,10 @@ async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
     let failed = asked.or(async { Ok(database.recv().await.ok().flatten()) }).await?;
     node.cancel().await;
     drop(stop);
-    let left = serving.await;
+    let left = match serving {
+        Some(serving) => serving.await,
+        None => 0,
+    };
     log::info!("{}", texts::stopped(left));
     match failed {
         None => Ok(()),
@@ -103,10 +111,8 @@ fn signal(signal: i32) -> Result<Async<UnixStream>, Trouble> {
     Async::new(ours).map_err(system)
 }
 
-fn listen(
-    option: &'static str,
-    address: SocketAddr,
-) -> Result<(Async<TcpListener>, SocketAddr), Trouble> {
+fn listen(listen: Listen) -> Result<(Async<TcpListener>, SocketAddr), Trouble> {
+    let Listen { option, address } = listen;
     let trouble = |error| Trouble::listen(option, &address.to_string(), &error);
     let listener = Async::<TcpListener>::bind(address).map_err(trouble)?;
     // The standard library's queue of 128 is too short for a client that opens all its connections at once.

@@ -7,11 +7,11 @@ use mews_core::{
         bounds::Bounds,
         identity::KeyPair,
         quickstart::{self, Prepared, Wanted},
+        setup::{Promise, Setup},
         trouble::Trouble,
     },
     seed::Seed,
     store::StoreError,
-    view::Config,
 };
 use mews_host::{
     machine::{random, system},
@@ -28,8 +28,9 @@ use crate::{blocks::Blocks, drive, host::Host, workers::Workers, writer::Writer}
 pub type Started = (Arc<Host>, Receiver<Option<StoreError>>);
 
 /// Opens what is in the directory and starts the threads.
-pub fn host(place: &Place, config: Config, bounds: &Bounds) -> Result<Started, Trouble> {
-    let Opened { clock, id, node, db, files, state, reserve } = place.open_node(config, bounds)?;
+pub fn host(place: &Place, setup: &Setup, bounds: &Bounds) -> Result<Started, Trouble> {
+    let Opened { clock, id, node, db, files, state, reserve, .. } =
+        place.open_node(setup, bounds, setup.rpc.address.port())?;
     let (writer, ended) =
         Writer::start(Arc::clone(&db), Arc::clone(&files), reserve).map_err(system)?;
     let workers = Workers::new(bounds.blocking_threads);
@@ -41,22 +42,19 @@ pub fn host(place: &Place, config: Config, bounds: &Bounds) -> Result<Started, T
         db,
         writer,
         blocks,
+        state,
         workers,
         scans: Semaphore::new(bounds.scans),
         panics: AtomicU64::new(0),
         node: Mutex::new(node),
-        state,
         nudge: channel::bounded(1),
     };
     Ok((Arc::new(host), ended))
 }
 
 /// Makes sure of the bucket and the key that quickstart promises.
-pub async fn quickstart(
-    host: &Arc<Host>,
-    bucket: Option<String>,
-    key: Option<KeyPair>,
-) -> Result<Prepared, Trouble> {
+pub async fn quickstart(host: &Arc<Host>, promise: &Promise) -> Result<Prepared, Trouble> {
+    let Promise { bucket, key } = promise.clone();
     let wanted = Wanted { bucket, key, fresh: KeyPair::from_random(random()?) };
     let view = host.with_node(|node| Arc::clone(node.view()));
     let (task, result) = quickstart::task(view, Seed::new(random()?), wanted);

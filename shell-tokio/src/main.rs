@@ -19,11 +19,9 @@ use std::{
 
 use mews_core::{
     daemon::{
-        args::Quickstart,
         bounds::Bounds,
-        identity::KeyPair,
-        quickstart,
-        texts::{self, Ready},
+        setup::{Listen, Setup},
+        texts::{self, Bound, Ready},
         trouble::Trouble,
     },
     http::limits::Limits,
@@ -40,29 +38,36 @@ fn main() -> ExitCode {
     process::main("mewsd", run)
 }
 
-fn run(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
+fn run(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(bounds.worker_threads)
         .max_blocking_threads(bounds.blocking_threads)
         .enable_all()
         .build()
         .map_err(system)?;
-    let result = runtime.block_on(serve(args, bounds));
+    let result = runtime.block_on(serve(setup, bounds));
     // Work on blocking threads that nobody waits for any more may be in the middle of a slow disk operation.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
-    let place = Place::open(&args.dir)?;
-    let (listener, address) = listen("--s3-addr", args.s3_addr).await?;
-    let config = quickstart::config();
-    let region = config.region.clone();
-    let (host, mut database) = start::host(&place, config, bounds)?;
-    let key = args.access_key.clone().zip(args.secret_key.clone());
-    let key = key.map(|(id, secret)| KeyPair { id, secret });
-    let prepared = start::quickstart(&host, args.bucket.clone(), key).await?;
-    if let Some(key) = &prepared.key {
+async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
+    let place = Place::open(setup)?;
+    let s3 = match setup.s3 {
+        Some(s3) => Some(listen(s3).await?),
+        None => None,
+    };
+    let bound = Bound {
+        s3: s3.as_ref().map(|(_, address)| *address),
+        rpc: setup.rpc.address,
+        admin: setup.admin.map(|admin| admin.address),
+    };
+    let (host, mut database) = start::host(&place, setup, bounds)?;
+    let prepared = match &setup.quickstart {
+        Some(promise) => Some(start::quickstart(&host, promise).await?),
+        None => None,
+    };
+    if let Some(key) = prepared.as_ref().and_then(|prepared| prepared.key.as_ref()) {
         place.write_credentials(key)?;
     }
     let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
@@ -73,8 +78,8 @@ async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
     let (limits, connections) = (Limits::default(), bounds.connections);
     let server = Arc::new(serve::Server { host: Arc::clone(&host), limits, connections });
     let patience = Duration::from_secs(texts::STOP_SECONDS);
-    let serving = tokio::spawn(server.run(listener, stopping, patience));
-    let ready = Ready { dir: &args.dir, s3_addr: address, region: &region, prepared: &prepared };
+    let serving = s3.map(|(listener, _)| tokio::spawn(server.run(listener, stopping, patience)));
+    let ready = Ready { setup, bound, node: host.id, prepared: prepared.as_ref() };
     process::say_ready(&ready);
 
     let failed = tokio::select! {
@@ -85,7 +90,12 @@ async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
     host.stopping.store(true, Ordering::Relaxed);
     node.abort();
     stop.send_replace(true);
-    let left = serving.await.map_err(|error| Trouble::System { reason: error.to_string() })?;
+    let left = match serving {
+        Some(serving) => {
+            serving.await.map_err(|error| Trouble::System { reason: error.to_string() })?
+        }
+        None => 0,
+    };
     log::info!("{}", texts::stopped(left));
     match failed {
         None => Ok(()),
@@ -93,10 +103,8 @@ async fn serve(args: &Quickstart, bounds: &Bounds) -> Result<(), Trouble> {
     }
 }
 
-async fn listen(
-    option: &'static str,
-    address: SocketAddr,
-) -> Result<(TcpListener, SocketAddr), Trouble> {
+async fn listen(listen: Listen) -> Result<(TcpListener, SocketAddr), Trouble> {
+    let Listen { option, address } = listen;
     let trouble = |error| Trouble::listen(option, &address.to_string(), &error);
     let listener = TcpListener::bind(address).await.map_err(trouble)?;
     let address = listener.local_addr().map_err(trouble)?;

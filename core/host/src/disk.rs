@@ -87,12 +87,12 @@ pub fn create_dirs(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Replaces a small file, perhaps with secrets in it, so that after a crash either the old one or the new one is there.
+/// Replaces a small file, so that after a crash either the old one or the new one is there, whole. Readable by nobody else.
 ///
 /// # Errors
 /// The file system's.
-pub fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let tmp = path.with_extension("tmp");
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let tmp = path.with_added_extension("tmp");
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)

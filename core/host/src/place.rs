@@ -1,4 +1,4 @@
-//! The daemon's directory, and what is opened in it.
+//! The daemon's directories, and what is opened in them.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,19 +11,20 @@ use std::{
 use mews_core::{
     block::{
         disk::Disk,
-        files::{DataDir, DataFsync, Files, FilesOptions},
+        files::{Files, FilesOptions},
     },
     daemon::{
         bounds::Bounds,
         identity::{self, KeyPair, NodeKey},
-        plan, texts,
+        plan,
+        setup::Setup,
+        texts,
         trouble::Trouble,
     },
     id::{ClusterId, NodeId},
-    node::{Node, Saved, Setup, SetupError, StateFile, layouts},
+    node::{self, Node, Saved, SetupError, StateFile, layouts},
     seed::Seed,
     store::{apply::Delays, read, redb::Db, reserve::Reserve},
-    view::Config,
 };
 use rustix::fs::FlockOperation;
 
@@ -33,10 +34,11 @@ use crate::{
     machine::{self, random},
 };
 
-/// The daemon's directory, locked for this process.
+/// The daemon's directories, locked for this process.
 #[derive(Debug)]
 pub struct Place {
-    path: PathBuf,
+    home: Option<PathBuf>,
+    meta: PathBuf,
     /// Locked for as long as it is open.
     _lock: File,
 }
@@ -47,6 +49,10 @@ pub struct Opened {
     pub clock: Clock,
     /// Who the node is.
     pub id: NodeId,
+    /// The key that proves it.
+    pub key: NodeKey,
+    /// What all nodes of the cluster know.
+    pub secret: [u8; 32],
     /// The node's machine.
     pub node: Node,
     /// The database.
@@ -59,50 +65,26 @@ pub struct Opened {
     pub reserve: Reserve,
 }
 
+fn trouble(path: &Path) -> impl Fn(std::io::Error) -> Trouble {
+    let path = path.display().to_string();
+    move |error| Trouble::file(&path, &error)
+}
+
 impl Place {
-    /// Looks at the directory, creates it if it is missing, locks it.
+    /// Looks at the directories, creates them if they are missing, locks them.
     ///
     /// # Errors
-    /// It holds what is not ours, another daemon has it locked, or the file system refuses.
-    pub fn open(dir: &str) -> Result<Self, Trouble> {
-        let path = PathBuf::from(dir);
-        let trouble = |path: &Path| {
-            let path = path.display().to_string();
-            move |error: std::io::Error| Trouble::file(&path, &error)
-        };
-        match fs::read_dir(&path) {
-            Ok(entries) => {
-                let names = entries
-                    .map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()))
-                    .collect::<Result<Vec<String>, _>>()
-                    .map_err(trouble(&path))?;
-                plan::inspect(dir, &names)?;
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                disk::create_dirs(&path).map_err(trouble(&path))?;
-            }
-            Err(error) => return Err(Trouble::file(dir, &error)),
+    /// They hold what is not ours, another daemon has them locked, or the file system refuses.
+    pub fn open(setup: &Setup) -> Result<Self, Trouble> {
+        let home = setup.home.as_ref().map(PathBuf::from);
+        if let Some(home) = &home {
+            inspect(home)?;
         }
-        let lock = lock(dir, &path.join(plan::LOCK))?;
-        for dir in plan::DIRS {
-            let dir = path.join(dir);
-            disk::create_dirs(&dir).map_err(trouble(&dir))?;
-        }
-        Ok(Self { path, _lock: lock })
-    }
-
-    /// What a file with a secret holds; made from `fresh` if there is none.
-    fn secret(&self, name: &str, fresh: &str) -> Result<String, Trouble> {
-        let path = self.path.join(name);
-        let trouble = |error| Trouble::file(&path.display().to_string(), &error);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(text),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                disk::write_secret(&path, fresh.as_bytes()).map_err(trouble)?;
-                Ok(fresh.to_owned())
-            }
-            Err(error) => Err(trouble(error)),
-        }
+        let meta = PathBuf::from(&setup.meta);
+        disk::create_dirs(&meta).map_err(trouble(&meta))?;
+        let name = setup.home.as_ref().unwrap_or(&setup.meta);
+        let lock = lock(name, &meta.join(plan::LOCK))?;
+        Ok(Self { home, meta, _lock: lock })
     }
 
     /// Writes what quickstart leaves for its user, unless it is there already.
@@ -110,72 +92,74 @@ impl Place {
     /// # Errors
     /// The file system's.
     pub fn write_credentials(&self, key: &KeyPair) -> Result<(), Trouble> {
-        let (path, text) = (self.path.join(plan::CREDENTIALS), texts::credentials(key));
-        let trouble = |error| Trouble::file(&path.display().to_string(), &error);
+        let Some(home) = &self.home else { return Ok(()) };
+        let (path, text) = (home.join(plan::CREDENTIALS), texts::credentials(key));
         if fs::read_to_string(&path).is_ok_and(|old| old == text) {
             return Ok(());
         }
-        disk::write_secret(&path, text.as_bytes()).map_err(trouble)
+        disk::replace(&path, text.as_bytes()).map_err(trouble(&path))
     }
 
-    /// Opens what is in the directory, and makes what is missing.
+    /// Opens what is in the directories, and makes what is missing. Peers may connect to `port`.
     ///
     /// # Errors
     /// What is there cannot be read, is damaged, or is of another version.
-    pub fn open_node(&self, config: Config, bounds: &Bounds) -> Result<Opened, Trouble> {
-        let fresh = NodeKey::from_random(random()?).to_text();
-        let key = NodeKey::from_text(&self.secret(plan::NODE_KEY, &fresh)?).ok_or_else(|| {
-            Trouble::NodeKey { path: self.path.join(plan::NODE_KEY).display().to_string() }
-        })?;
-        self.secret(plan::ADMIN_TOKEN, &identity::token_text(random()?))?;
+    pub fn open_node(&self, setup: &Setup, bounds: &Bounds, port: u16) -> Result<Opened, Trouble> {
+        let key = self.node_key()?;
+        let secret = match setup.rpc_secret {
+            Some(secret) => secret,
+            None => self.rpc_secret()?,
+        };
+        if let Some(home) = &self.home {
+            secret_file(&home.join(plan::ADMIN_TOKEN), &identity::secret_text(random()?))?;
+        }
+        let config = &setup.config;
         let delays = Delays { block: config.block_delay, tombstone: config.tombstone_delay };
         let db = self.open_database(bounds.cache_bytes, delays)?;
         let used_before = db.snapshot().and_then(|rows| read::holds_blocks(&rows));
         let used_before = used_before.map_err(|error| Trouble::Database {
-            path: self.path.join(plan::DATABASE).display().to_string(),
+            path: self.meta.join(plan::DATABASE).display().to_string(),
             reason: error.to_string(),
         })?;
-        let files = self.open_files(used_before)?;
-        let reserve = Reserve::new(Arc::new(StdDisk::new(&self.path)), plan::META, None);
+        let files = open_files(setup, used_before)?;
+        let reserve = Reserve::new(Arc::new(here()), &setup.meta, None);
         let clock = Clock::start();
         let id = key.id();
-        let state = State { root: self.path.clone() };
-        let saved = Saved { layout: Some(self.layout(id, &state)?), ..state.load()? };
-        let setup = Setup {
+        let state = State { meta: self.meta.clone() };
+        let node = node::Setup {
             id,
             boot: db.boot(),
-            config,
+            config: config.clone(),
             seed: Seed::new(random()?),
             hostname: machine::hostname(),
-            listen: None,
-            public: None,
-            bootstrap: Vec::new(),
-            saved,
+            listen: Some(port),
+            public: setup.rpc_public.clone(),
+            bootstrap: setup.bootstrap.clone(),
+            saved: saved(id, setup, &state)?,
         };
-        let node = Node::new(setup, clock.now()).map_err(|SetupError::Damaged(file, reason)| {
+        let node = Node::new(node, clock.now()).map_err(|SetupError::Damaged(file, reason)| {
             Trouble::State { path: state.path(file).display().to_string(), reason }
         })?;
         let (db, files) = (Arc::new(db), Arc::new(files));
-        Ok(Opened { clock, id, node, db, files, state, reserve })
+        Ok(Opened { clock, id, key, secret, node, db, files, state, reserve })
     }
 
-    /// The layouts that are saved; those of a new cluster with this node alone in it, if there are none.
-    fn layout(&self, id: NodeId, state: &State) -> Result<Vec<u8>, Trouble> {
-        if let Some(saved) = state.load()?.layout {
-            return Ok(saved);
-        }
-        let space = StdDisk::new(&self.path).space(plan::DATA);
-        let space = space.map_err(|error| Trouble::Data { reason: error.to_string() })?;
-        let role = layouts::default_role(space.total);
-        let bytes = layouts::found(id, role, ClusterId(random()?));
-        let path = state.path(StateFile::Layout);
-        let trouble = |error| Trouble::file(&path.display().to_string(), &error);
-        state.save(StateFile::Layout, &bytes).map_err(trouble)?;
-        Ok(bytes)
+    fn node_key(&self) -> Result<NodeKey, Trouble> {
+        let path = self.meta.join(plan::NODE_KEY);
+        let fresh = NodeKey::from_random(random()?).to_text();
+        let key = NodeKey::from_text(&secret_file(&path, &fresh)?);
+        key.ok_or_else(|| Trouble::NodeKey { path: path.display().to_string() })
+    }
+
+    fn rpc_secret(&self) -> Result<[u8; 32], Trouble> {
+        let path = self.meta.join(plan::RPC_SECRET);
+        let text = secret_file(&path, &identity::secret_text(random()?))?;
+        let secret = identity::secret_from_text(&text);
+        secret.ok_or_else(|| Trouble::RpcSecret { path: path.display().to_string() })
     }
 
     fn open_database(&self, cache: usize, delays: Delays) -> Result<Db, Trouble> {
-        let path = self.path.join(plan::DATABASE);
+        let path = self.meta.join(plan::DATABASE);
         let name = path.display().to_string();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(plan::SECRET_MODE);
@@ -185,25 +169,64 @@ impl Place {
             redb::backends::FileBackend::new(file).map_err(|error| database(error.to_string()))?;
         Db::open(backend, cache, delays).map_err(|error| database(error.to_string()))
     }
+}
 
-    fn open_files(&self, used_before: bool) -> Result<Files, Trouble> {
-        let disk = Arc::new(StdDisk::new(&self.path));
-        let data = DataDir { path: plan::DATA.to_owned(), capacity: 1, read_only: false };
-        let options = FilesOptions { fsync: DataFsync::Batch, reserve: None, used_before };
-        Files::open(disk, vec![data], options)
-            .map_err(|error| Trouble::Data { reason: error.to_string() })
+/// Refuses a home that holds what is not ours.
+fn inspect(home: &Path) -> Result<(), Trouble> {
+    let name = home.display().to_string();
+    let entries = match fs::read_dir(home) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Trouble::file(&name, &error)),
+    };
+    let names = entries
+        .map(|entry| entry.map(|e| e.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<Vec<String>, _>>()
+        .map_err(trouble(home))?;
+    plan::inspect(&name, &names).map(drop)
+}
+
+/// The file system, with paths as the setup names them.
+fn here() -> StdDisk {
+    StdDisk::new(Path::new("."))
+}
+
+/// What a file with a secret holds; made from `fresh` if there is none.
+fn secret_file(path: &Path, fresh: &str) -> Result<String, Trouble> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            disk::replace(path, fresh.as_bytes()).map_err(trouble(path))?;
+            Ok(fresh.to_owned())
+        }
+        Err(error) => Err(trouble(path)(error)),
     }
+}
+
+/// What an earlier run saved. Quickstart begins with a new cluster that this node is alone in.
+fn saved(id: NodeId, setup: &Setup, state: &State) -> Result<Saved, Trouble> {
+    let mut saved = state.load()?;
+    if setup.quickstart.is_some() && saved.layout.is_none() {
+        let space = setup.data.first().map(|data| here().space(&data.path)).transpose();
+        let space = space.map_err(|error| Trouble::Data { reason: error.to_string() })?;
+        let role = layouts::default_role(space.map_or(0, |space| space.total));
+        let bytes = layouts::found(id, role, ClusterId(random()?));
+        let path = state.path(StateFile::Layout);
+        state.save(StateFile::Layout, &bytes).map_err(trouble(&path))?;
+        saved.layout = Some(bytes);
+    }
+    Ok(saved)
 }
 
 /// The node's small files.
 #[derive(Clone, Debug)]
 pub struct State {
-    root: PathBuf,
+    meta: PathBuf,
 }
 
 impl State {
     fn path(&self, file: StateFile) -> PathBuf {
-        self.root.join(match file {
+        self.meta.join(match file {
             StateFile::Layout => plan::LAYOUT,
             StateFile::Peers => plan::PEERS,
         })
@@ -214,7 +237,7 @@ impl State {
     /// # Errors
     /// The file system's.
     pub fn save(&self, file: StateFile, bytes: &[u8]) -> std::io::Result<()> {
-        disk::write_secret(&self.path(file), bytes)
+        disk::replace(&self.path(file), bytes)
     }
 
     fn load(&self) -> Result<Saved, Trouble> {
@@ -223,19 +246,25 @@ impl State {
             match fs::read(&path) {
                 Ok(bytes) => Ok(Some(bytes)),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(Trouble::file(&path.display().to_string(), &error)),
+                Err(error) => Err(trouble(&path)(error)),
             }
         };
         Ok(Saved { layout: read(StateFile::Layout)?, peers: read(StateFile::Peers)? })
     }
 }
 
+fn open_files(setup: &Setup, used_before: bool) -> Result<Files, Trouble> {
+    let options = FilesOptions { fsync: setup.data_fsync, reserve: None, used_before };
+    Files::open(Arc::new(here()), setup.data.clone(), options)
+        .map_err(|error| Trouble::Data { reason: error.to_string() })
+}
+
 /// Takes the lock that keeps a second daemon out.
 fn lock(dir: &str, path: &Path) -> Result<File, Trouble> {
-    let trouble = |error: std::io::Error| Trouble::file(&path.display().to_string(), &error);
+    let trouble = trouble(path);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(plan::SECRET_MODE);
-    let mut file = options.open(path).map_err(trouble)?;
+    let mut file = options.open(path).map_err(&trouble)?;
     if let Err(error) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if error != rustix::io::Errno::WOULDBLOCK {
             return Err(trouble(error.into()));
@@ -245,7 +274,7 @@ fn lock(dir: &str, path: &Path) -> Result<File, Trouble> {
         let by = file.read_to_string(&mut pid).ok().and_then(|_| pid.trim().parse().ok());
         return Err(Trouble::Locked { dir: dir.to_owned(), by });
     }
-    file.set_len(0).map_err(trouble)?;
-    writeln!(file, "{}", std::process::id()).map_err(trouble)?;
+    file.set_len(0).map_err(&trouble)?;
+    writeln!(file, "{}", std::process::id()).map_err(&trouble)?;
     Ok(file)
 }

@@ -6,9 +6,10 @@ use std::{
 };
 
 use mews_core::daemon::{
-    args::{self, Invocation, Quickstart},
+    args::{self, Invocation},
     bounds::Bounds,
     log::level,
+    setup::Setup,
     texts::{self, Ready},
     trouble::Trouble,
 };
@@ -16,7 +17,7 @@ use mews_core::daemon::{
 use crate::{logger, machine};
 
 /// The `main` of the daemon `name`: reads the command line, starts the log, and runs the daemon until it ends.
-pub fn main(name: &str, run: impl FnOnce(&Quickstart, &Bounds) -> Result<(), Trouble>) -> ExitCode {
+pub fn main(name: &str, run: impl FnOnce(&Setup, &Bounds) -> Result<(), Trouble>) -> ExitCode {
     let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let program = words.next().unwrap_or_else(|| name.to_owned());
     let words: Vec<String> = words.collect();
@@ -25,12 +26,12 @@ pub fn main(name: &str, run: impl FnOnce(&Quickstart, &Bounds) -> Result<(), Tro
         Err(text) => return say(&mut io::stderr(), &format!("{text}\n"), args::EXIT_USAGE),
     };
     logger::start(level);
-    let quickstart = match args::parse(&program, &words) {
-        Invocation::Quickstart(quickstart) => quickstart,
+    let setup = match args::parse(&program, &words) {
+        Invocation::Quickstart(quickstart) => Setup::from(quickstart),
         Invocation::Say(text) => return say(&mut io::stdout(), &text, args::EXIT_DONE),
         Invocation::Misused(text) => return say(&mut io::stderr(), &text, args::EXIT_USAGE),
     };
-    match run(&quickstart, &machine::measure()) {
+    match run(&setup, &machine::measure()) {
         Ok(()) => ExitCode::from(args::EXIT_DONE),
         Err(trouble) => say(&mut io::stderr(), &format!("{name}: {trouble}\n"), args::EXIT_FAILED),
     }

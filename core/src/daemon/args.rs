@@ -66,13 +66,13 @@ pub struct Quickstart {
     /// address of the S3 API (default 127.0.0.1:3900)
     #[argh(option, default = "local(3900)")]
     pub s3_addr: SocketAddr,
-    /// address for other nodes (default 127.0.0.1:3901; not served yet)
+    /// address for other nodes (default 127.0.0.1:3901)
     #[argh(option, default = "local(3901)")]
     pub rpc_addr: SocketAddr,
     /// address of websites (default 127.0.0.1:3902; not served yet)
     #[argh(option, default = "local(3902)")]
     pub web_addr: SocketAddr,
-    /// address of the Admin API (default 127.0.0.1:3903; not served yet)
+    /// address of the Admin API (default 127.0.0.1:3903)
     #[argh(option, default = "local(3903)")]
     pub admin_addr: SocketAddr,
     /// bucket to create if it is missing (default at the first start: default)

@@ -23,14 +23,17 @@ impl NodeKey {
 
     /// The key in the text of a key file, if that is what it is.
     pub fn from_text(text: &str) -> Option<Self> {
-        let mut key = [0; 32];
-        hex::decode_to_slice(text.trim_end(), &mut key).ok()?;
-        Some(Self(key))
+        secret_from_text(text).map(Self)
     }
 
     /// The text of the key file.
     pub fn to_text(&self) -> String {
-        format!("{}\n", hex::encode(self.0))
+        secret_text(self.0)
+    }
+
+    /// The private key itself, for the handshake.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        self.0
     }
 
     /// The private key itself, for the handshake with other nodes.
@@ -67,9 +70,16 @@ impl KeyPair {
     }
 }
 
-/// The text of `admin.token`: 64 hexadecimal digits from random bytes.
-pub fn token_text(random: [u8; 32]) -> String {
+/// The text of a file with a secret: 64 hexadecimal digits from random bytes, and the end of a line.
+pub fn secret_text(random: [u8; 32]) -> String {
     format!("{}\n", hex::encode(random))
+}
+
+/// The secret in such a text, if that is what it is.
+pub fn secret_from_text(text: &str) -> Option<[u8; 32]> {
+    let mut secret = [0; 32];
+    hex::decode_to_slice(text.trim(), &mut secret).ok()?;
+    Some(secret)
 }
 
 #[cfg(test)]

@@ -9,5 +9,6 @@ pub mod identity;
 pub mod log;
 pub mod plan;
 pub mod quickstart;
+pub mod setup;
 pub mod texts;
 pub mod trouble;

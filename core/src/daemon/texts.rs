@@ -3,54 +3,86 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::{
-    daemon::{identity::KeyPair, plan, quickstart::Prepared},
+    daemon::{identity::KeyPair, plan, quickstart::Prepared, setup::Setup},
     http::reject::Reject,
+    id::NodeId,
 };
 
-/// What is known once everything is up.
-#[derive(Clone, Debug)]
+/// Where a daemon listens, once it does.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// The S3 API.
+    pub s3: Option<SocketAddr>,
+    /// Other nodes.
+    pub rpc: SocketAddr,
+    /// The Admin API.
+    pub admin: Option<SocketAddr>,
+}
+
+/// What a daemon says when it serves.
+#[derive(Clone, Copy, Debug)]
 pub struct Ready<'a> {
-    /// The daemon's directory, as the user named it.
-    pub dir: &'a str,
-    /// Where the S3 API listens.
-    pub s3_addr: SocketAddr,
-    /// The store's region.
-    pub region: &'a str,
-    /// The key and the bucket to show.
-    pub prepared: &'a Prepared,
+    /// What it does.
+    pub setup: &'a Setup,
+    /// Where it listens.
+    pub bound: Bound,
+    /// Who it is.
+    pub node: NodeId,
+    /// The key and the bucket to show, if this is quickstart.
+    pub prepared: Option<&'a Prepared>,
 }
 
 /// The URL at which a client on this machine reaches an address that we listen at.
 pub fn endpoint(address: SocketAddr) -> String {
+    format!("http://{}", connectable(address))
+}
+
+/// The address to connect to where a socket listens at `address`: an unspecified one is this machine's.
+pub fn connectable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
-    format!("http://{}", SocketAddr::new(ip, address.port()))
+    SocketAddr::new(ip, address.port())
 }
 
-/// What `quickstart` prints on stdout when it serves.
+/// What a daemon prints on stdout when it serves.
 pub fn ready(ready: &Ready<'_>) -> String {
-    let Ready { dir, s3_addr, region, prepared } = *ready;
-    let endpoint = endpoint(s3_addr);
+    let Ready { setup, bound, node, prepared } = *ready;
+    let dir = setup.home.as_deref();
     let version = env!("CARGO_PKG_VERSION");
-    let mut text = format!(
-        "Mews {version} serves S3 from {dir}\n\n  endpoint    {endpoint}\n  region      {region}\n"
-    );
-    if let Some(bucket) = &prepared.bucket {
+    let from = dir.unwrap_or(&setup.meta);
+    let mut text = format!("Mews {version} serves from {from}\n\n");
+    if let Some(address) = bound.s3 {
+        text += &format!("  endpoint    {}\n", endpoint(address));
+        text += &format!("  region      {}\n", setup.config.region);
+    }
+    if let Some(bucket) = prepared.and_then(|prepared| prepared.bucket.as_ref()) {
         text += &format!("  bucket      {bucket}\n");
     }
-    match &prepared.key {
-        Some(KeyPair { id, secret }) => {
-            text += &format!("  access key  {id}\n  secret key  {secret}\n\n");
-            text += &to_try(dir, &endpoint, region, prepared.bucket.as_deref());
+    if let Some(KeyPair { id, secret }) = prepared.and_then(|prepared| prepared.key.as_ref()) {
+        text += &format!("  access key  {id}\n  secret key  {secret}\n");
+    }
+    if let Some(address) = bound.admin {
+        text += &format!("  admin       {}\n", endpoint(address));
+    }
+    let rpc = setup.rpc_public.clone().unwrap_or_else(|| connectable(bound.rpc).to_string());
+    text += &format!("  node        {node}@{rpc}\n");
+    match (dir, prepared, bound.s3) {
+        (Some(dir), Some(Prepared { key: Some(_), bucket }), Some(s3)) => {
+            text += "\n";
+            text += &to_try(dir, &endpoint(s3), &setup.config.region, bucket.as_deref());
         }
-        None => {
+        (_, Some(Prepared { key: None, .. }), _) => {
             text += "\nThe key that quickstart once made was deleted. Start with --access-key and --secret-key to make another.\n";
         }
+        (_, Some(Prepared { key: Some(_), .. }) | None, _) => {}
     }
-    text += "\nThe addresses for nodes, websites and administration (--rpc-addr, --web-addr, --admin-addr) are checked, and not served yet.\nStop with Ctrl-C.\n";
+    if prepared.is_some() {
+        text += "\nThe address for websites (--web-addr) is checked, and not served yet.";
+    }
+    text += "\nStop with Ctrl-C.\n";
     text
 }
 
@@ -100,10 +132,17 @@ pub const BROKEN: Reject = Reject::new(500, "An internal error. It has been logg
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::args::{self, Invocation};
 
     fn text(address: &str, prepared: &Prepared) -> String {
-        let s3_addr = address.parse().expect("an address");
-        ready(&Ready { dir: "./mews-data", s3_addr, region: "mews", prepared })
+        let line = ["quickstart", "--s3-addr", address].map(str::to_owned);
+        let Invocation::Quickstart(args) = args::parse("mewsd", &line) else {
+            panic!("not understood");
+        };
+        let (s3, rpc, admin) = (Some(args.s3_addr), args.rpc_addr, Some(args.admin_addr));
+        let setup = Setup::from(args);
+        let bound = Bound { s3, rpc, admin };
+        ready(&Ready { setup: &setup, bound, node: NodeId([0xab; 32]), prepared: Some(prepared) })
             .replace(env!("CARGO_PKG_VERSION"), "VERSION")
     }
 

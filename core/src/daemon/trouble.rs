@@ -66,6 +66,11 @@ pub enum Trouble {
         /// The file.
         path: String,
     },
+    /// The file of the cluster's secret is not one.
+    RpcSecret {
+        /// The file.
+        path: String,
+    },
     /// One of the node's small files is damaged, or of another version.
     State {
         /// Which.
@@ -164,6 +169,10 @@ impl fmt::Display for Trouble {
             Self::NodeKey { path } => write!(
                 f,
                 "{path} is not a node key (64 hexadecimal digits). Restore it from a copy: it is the node's identity."
+            ),
+            Self::RpcSecret { path } => write!(
+                f,
+                "{path} is not a cluster's secret (64 hexadecimal digits). Copy it from another node of the cluster."
             ),
             Self::State { path, reason } => write!(
                 f,

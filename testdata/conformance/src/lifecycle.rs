@@ -35,6 +35,13 @@ pub fn run(binary: impl AsRef<Path>) {
     the_command_line_is_checked(binary);
 }
 
+/// A quickstart on any free ports but for the S3 API's.
+fn quickstart<'a>(dir: &'a str, s3: &'a str) -> Vec<&'a str> {
+    let any = "127.0.0.1:0";
+    let others = ["--rpc-addr", any, "--web-addr", any, "--admin-addr", any];
+    [&["quickstart", "--dir", dir, "--s3-addr", s3][..], &others].concat()
+}
+
 /// Runs the daemon until it exits by itself.
 fn output(binary: &Path, args: &[&str]) -> Output {
     Command::new(binary).args(args).output().expect("the daemon's binary runs")
@@ -49,7 +56,7 @@ fn refusal(binary: &Path, args: &[&str], code: i32) -> String {
 }
 
 fn secrets(dir: &Path) -> Vec<String> {
-    let names = ["credentials", "admin.token", "meta/node_key"];
+    let names = ["credentials", "admin.token", "meta/node_key", "meta/rpc_secret"];
     let read = |name| {
         let path = dir.join(name);
         let mode = fs::metadata(&path).expect(name).permissions().mode();
@@ -105,7 +112,7 @@ fn a_port_in_use_is_named(binary: &Path) {
     let daemon = Daemon::start(binary);
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (dir, address) = (dir.path().display().to_string(), daemon.s3().to_string());
-    let text = refusal(binary, &["quickstart", "--dir", &dir, "--s3-addr", &address], 1);
+    let text = refusal(binary, &quickstart(&dir, &address), 1);
     assert!(text.contains(&address) && text.contains("in use"), "{text}");
     assert!(text.contains("--s3-addr"), "{text}");
 }
@@ -114,7 +121,7 @@ fn what_is_not_a_store_is_left_alone(binary: &Path) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     fs::write(dir.path().join("thesis.txt"), "years").expect("a writable directory");
     let name = dir.path().display().to_string();
-    let text = refusal(binary, &["quickstart", "--dir", &name, "--s3-addr", "127.0.0.1:0"], 1);
+    let text = refusal(binary, &quickstart(&name, "127.0.0.1:0"), 1);
     assert!(text.contains("thesis.txt") && text.contains("--dir"), "{text}");
     assert_eq!(fs::read_dir(dir.path()).expect("it is there").count(), 1, "it left something");
 }
@@ -124,7 +131,7 @@ fn another_secret_for_a_known_key_is_refused(binary: &Path) {
     assert!(daemon.terminate().success());
     let dir = daemon.dir().display().to_string();
     let key = ["--access-key", ACCESS_KEY, "--secret-key", "another-secret"];
-    let args = [&["quickstart", "--dir", &dir, "--s3-addr", "127.0.0.1:0"], &key[..]].concat();
+    let args = [&quickstart(&dir, "127.0.0.1:0")[..], &key].concat();
     let text = refusal(binary, &args, 1);
     assert!(text.contains(ACCESS_KEY) && text.contains("another secret"), "{text}");
 }
@@ -150,7 +157,7 @@ fn a_first_start_makes_a_key_that_stays(binary: &Path) {
 /// Starts it without a bucket and a key, and stops it once it serves; what it has printed.
 fn start_and_stop(binary: &Path, dir: &Path) -> String {
     let mut command = Command::new(binary);
-    command.arg("quickstart").arg("--dir").arg(dir).args(["--s3-addr", "127.0.0.1:0"]);
+    command.args(quickstart(&dir.display().to_string(), "127.0.0.1:0"));
     let (child, printed) = start(command);
     stop(child);
     printed
@@ -176,9 +183,8 @@ fn a_connection_beyond_the_bound_is_told_so(binary: &Path) {
     // So few descriptors that the daemon allows itself sixteen connections.
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut command = Command::new("sh");
-    command
-        .args(["-c", "ulimit -n 144 && exec \"$0\" quickstart --dir \"$1\" --s3-addr 127.0.0.1:0"]);
-    command.arg(binary).arg(dir.path().join("data"));
+    command.args(["-c", "ulimit -n 144 && exec \"$0\" \"$@\""]).arg(binary);
+    command.args(quickstart(&dir.path().join("data").display().to_string(), "127.0.0.1:0"));
     let (child, printed) = start(command);
     let line = printed.lines().find_map(|line| line.trim().strip_prefix("endpoint"));
     let address = line.and_then(|line| line.trim().strip_prefix("http://"));

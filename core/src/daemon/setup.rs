@@ -1,0 +1,86 @@
+//! What a daemon is to do. `quickstart`'s arguments come down to it, and so does a configuration file: from here on, the two
+//! are the same.
+
+use core::net::SocketAddr;
+
+use crate::{
+    block::files::{DataDir, DataFsync},
+    daemon::{args::Quickstart, identity::KeyPair, plan, quickstart},
+    node::Contact,
+    view::Config,
+};
+
+/// Everything that a start needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Where quickstart keeps everything, and leaves its credentials. None where a file names each place.
+    pub home: Option<String>,
+    /// The directory of the database, of the keys and of what the node remembers about its cluster.
+    pub meta: String,
+    /// The directories of block files.
+    pub data: Vec<DataDir>,
+    /// When blocks become durable.
+    pub data_fsync: DataFsync,
+    /// The S3 API.
+    pub s3: Option<Listen>,
+    /// Other nodes.
+    pub rpc: Listen,
+    /// The Admin API.
+    pub admin: Option<Listen>,
+    /// How other nodes reach this one, `HOST:PORT`, if not by the address that it listens at.
+    pub rpc_public: Option<String>,
+    /// Nodes to begin with.
+    pub bootstrap: Vec<Contact>,
+    /// What all nodes of the cluster know. None takes it from the file [`plan::RPC_SECRET`], made at the first start.
+    pub rpc_secret: Option<[u8; 32]>,
+    /// The token of the Admin API that may do everything. None takes it from the file [`plan::ADMIN_TOKEN`], if there is a home.
+    pub admin_token: Option<String>,
+    /// What requests and background work go by.
+    pub config: Config,
+    /// What quickstart promises beyond a node that runs.
+    pub quickstart: Option<Promise>,
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// The option, or the configuration's key, that says so.
+    pub option: &'static str,
+    /// The address.
+    pub address: SocketAddr,
+}
+
+/// What quickstart makes sure of: a cluster of one if there is none yet, and in it a key and a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// `--bucket`.
+    pub bucket: Option<String>,
+    /// `--access-key` and `--secret-key`.
+    pub key: Option<KeyPair>,
+}
+
+impl From<Quickstart> for Setup {
+    fn from(args: Quickstart) -> Self {
+        let dir = args.dir.trim_end_matches('/');
+        // "/" is a directory, too.
+        let within = |name: &str| format!("{dir}/{name}");
+        let listen = |option, address| Listen { option, address };
+        let data = DataDir { path: within(plan::DATA), capacity: 1, read_only: false };
+        let key = args.access_key.zip(args.secret_key).map(|(id, secret)| KeyPair { id, secret });
+        Self {
+            meta: within(plan::META),
+            data: vec![data],
+            data_fsync: DataFsync::Batch,
+            s3: Some(listen("--s3-addr", args.s3_addr)),
+            rpc: listen("--rpc-addr", args.rpc_addr),
+            admin: Some(listen("--admin-addr", args.admin_addr)),
+            rpc_public: None,
+            bootstrap: Vec::new(),
+            rpc_secret: None,
+            admin_token: None,
+            config: quickstart::config(),
+            quickstart: Some(Promise { bucket: args.bucket, key }),
+            home: Some(args.dir),
+        }
+    }
+}
