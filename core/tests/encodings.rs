@@ -11,7 +11,7 @@ use mews_core::{
     table::{
         CounterRow,
         access::{AccessKeyRow, AliasRow, BucketRow, Lww, Permissions},
-        block::{BlockCountRow, BlockListRow, BlockRefRow},
+        block::{BlockCountRow, BlockErrorRow, BlockListRow, BlockRefRow, FetchRow},
         decode, encode,
         object::{Content, Data, Meta, ObjectRow, Parts},
         queue::Job,
@@ -182,6 +182,15 @@ fn blocks(samples: &mut Samples) {
     samples.check(Table::BlockRef, "block_ref.live", &BlockRefRow::Live);
     samples.check(Table::BlockRef, "block_ref.dropped", &BlockRefRow::Dropped);
     samples.check(Table::BlockCount, "block_count", &BlockCountRow { refs: 3 });
+    samples.check(Table::Fetch, "fetch", &FetchRow { queued: Timestamp(5) });
+    let error = BlockErrorRow {
+        errors: 3,
+        first: Timestamp(1),
+        last: Timestamp(2),
+        next: Timestamp(3),
+        reason: "node unreachable".to_owned(),
+    };
+    samples.check(Table::BlockError, "block_error", &error);
 }
 
 fn jobs(samples: &mut Samples) {

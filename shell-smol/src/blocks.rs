@@ -93,12 +93,12 @@ impl Blocks {
         then: Batch,
         writer: &Writer,
     ) -> Result<Outcome, PeerError> {
-        let pin = self.files.pin(block.hash());
+        let (hash, pin) = (block.hash(), self.files.pin(block.hash()));
         let stopped = || PeerError::Disk("the storing thread has stopped".to_owned());
         let (done, stored) = channel::bounded(1);
         self.stores.send((block, done)).await.map_err(|_| stopped())?;
         stored.recv().await.map_err(|_| stopped())??;
-        writer.commit(then, Some(pin)).await
+        writer.commit(then.with_stored(hash), Some(pin)).await
     }
 
     /// Reads a block and verifies it.

@@ -91,12 +91,12 @@ impl Blocks {
         then: Batch,
         writer: &Writer,
     ) -> Result<Outcome, PeerError> {
-        let pin = self.files.pin(block.hash());
+        let (hash, pin) = (block.hash(), self.files.pin(block.hash()));
         let stopped = || PeerError::Disk("the storing thread has stopped".to_owned());
         let (done, stored) = oneshot::channel();
         self.stores.send((block, done)).await.map_err(|_| stopped())?;
         stored.await.map_err(|_| stopped())??;
-        writer.commit(then, Some(pin)).await
+        writer.commit(then.with_stored(hash), Some(pin)).await
     }
 
     /// Reads a block and verifies it.

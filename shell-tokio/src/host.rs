@@ -99,8 +99,14 @@ impl Host {
     /// Answers at once what takes microseconds to read; `None` for what may take longer.
     pub fn read_now(&self, at: NodeId, read: &Read) -> Option<Result<Answer, PeerError>> {
         match read {
-            Read::Get(_) | Read::Object { .. } if at == self.id => Some(rows::read(&self.db, read)),
-            Read::Get(_) | Read::Object { .. } | Read::Scan { .. } | Read::List(_) => None,
+            Read::Get(_) | Read::Object { .. } | Read::Count(_) if at == self.id => {
+                Some(rows::read(&self.db, read))
+            }
+            Read::Get(_)
+            | Read::Object { .. }
+            | Read::Count(_)
+            | Read::Scan { .. }
+            | Read::List(_) => None,
         }
     }
 

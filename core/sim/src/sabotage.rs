@@ -46,7 +46,11 @@ fn is_tombstone(op: &Op) -> bool {
             let row = table::decode::<ObjectRow>(Table::Object, value);
             row.is_ok_and(|row| row.content == Content::Deleted)
         }
-        Op::Merge { .. } | Op::Remove { .. } | Op::Enqueue { .. } | Op::Reap { .. } => false,
+        Op::Merge { .. }
+        | Op::Remove { .. }
+        | Op::Forget { .. }
+        | Op::Enqueue { .. }
+        | Op::Reap { .. } => false,
     }
 }
 
@@ -56,7 +60,11 @@ fn is_intent(op: &Op) -> bool {
             let row = table::decode::<IntentRow>(Table::Intent, value);
             row.is_ok_and(|row| row != IntentRow::Done)
         }
-        Op::Merge { .. } | Op::Remove { .. } | Op::Enqueue { .. } | Op::Reap { .. } => false,
+        Op::Merge { .. }
+        | Op::Remove { .. }
+        | Op::Forget { .. }
+        | Op::Enqueue { .. }
+        | Op::Reap { .. } => false,
     }
 }
 
@@ -157,7 +165,7 @@ fn digest_rows<'a>(rows: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> String {
 fn digest_batch(batch: &Batch) -> String {
     let rows = batch.ops.iter().map(|op| match op {
         Op::Merge { key, value, .. } => (&key[..], &value[..]),
-        Op::Remove { key, .. } => (&key[..], &[][..]),
+        Op::Remove { key, .. } | Op::Forget { key, .. } => (&key[..], &[][..]),
         Op::Enqueue { .. } => (&[][..], &[][..]),
         Op::Reap { block } => (&block.0[..], &[][..]),
     });
@@ -177,6 +185,7 @@ fn ops(batch: &Batch) -> String {
     let name = |op: &Op| match op {
         Op::Merge { table, .. } => format!("+{}", table.name()),
         Op::Remove { table, .. } => format!("-{}", table.name()),
+        Op::Forget { table, .. } => format!("forget {}", table.name()),
         Op::Enqueue { job, .. } => beginning(&format!("{job:?}")).to_owned(),
         Op::Reap { block } => format!("reap {block:?}"),
     };

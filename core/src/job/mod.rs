@@ -7,10 +7,12 @@
 //!
 //! When which job runs is decided by [`crate::node`].
 
+pub mod blocks;
 mod data;
 mod intents;
 mod orphans;
 mod queue;
+pub mod repair;
 mod scrub;
 #[cfg(test)]
 mod tests;

@@ -147,6 +147,7 @@ async fn one(cx: Cx, view: &View, row_key: Vec<u8>, job: Job) -> Result<(), Peer
             }
         }
         Job::Reap { .. } => panic!("blocks are reaped by the page"),
+        Job::Fetch { .. } => panic!("blocks to be fetched are in a table of their own"),
     };
     match done {
         Ok(()) => commit_local(cx, view, vec![remove(Table::Queue, row_key)]).await,

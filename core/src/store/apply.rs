@@ -9,7 +9,7 @@ use crate::{
         self, CounterRow,
         access::{AccessKeyRow, AliasRow, BucketRow},
         ballot::BallotRow,
-        block::{BlockCountRow, BlockListRow, BlockRefRow},
+        block::{BlockCountRow, BlockListRow, BlockRefRow, FetchRow},
         key, merge,
         object::{self, ObjectRow},
         queue::Job,
@@ -42,7 +42,8 @@ pub fn apply(
             return Ok(Outcome::Refused { guard: index });
         }
     }
-    let mut body = Body { writer, at: batch.at, delays: *delays, applied: Applied::default() };
+    let (at, stored) = (batch.at, batch.stored);
+    let mut body = Body { writer, at, stored, delays: *delays, applied: Applied::default() };
     for op in &batch.ops {
         body.op(op)?;
     }
@@ -102,7 +103,9 @@ fn is_live(table: Table, key: &[u8], snapshot: &dyn Writer) -> Result<bool, Stor
         | Table::BlockCount
         | Table::Counter
         | Table::Queue
-        | Table::Ballot => Ok(true),
+        | Table::Ballot
+        | Table::Fetch
+        | Table::BlockError => Ok(true),
     }
 }
 
@@ -116,6 +119,8 @@ pub(super) struct Body<'a> {
     pub(super) writer: &'a mut dyn Writer,
     /// The batch's time.
     pub(super) at: Timestamp,
+    /// The block whose file is known to be here.
+    pub(super) stored: Option<Hash>,
     pub(super) delays: Delays,
     pub(super) applied: Applied,
 }
@@ -130,6 +135,7 @@ impl Body<'_> {
                 self.merge(*table, key, value, inline.as_deref())
             }
             Op::Remove { table, key } => self.remove(*table, key),
+            Op::Forget { table, key } => hook::forget(self, *table, key),
             Op::Enqueue { due, job } => self.enqueue(*due, job),
             Op::Reap { block } => self.reap(*block),
         }
@@ -172,14 +178,14 @@ impl Body<'_> {
             Table::Meta if key == super::FORMAT_KEY || key == super::BOOT_KEY => {
                 Err(invalid(table, "the format marker and the boot counter are set at open only"))
             }
-            Table::Meta => self.writer.put(table, key, value),
+            Table::Meta | Table::BlockError => self.writer.put(table, key, value),
             Table::Ballot => {
                 // A local register too; whoever changes it guards it with what was there.
                 table::decode::<BallotRow>(table, value)?;
                 self.writer.put(table, key, value)
             }
             Table::AdminToken => Err(invalid(table, "this version has no rows of this kind")),
-            Table::Inline | Table::BlockCount | Table::Counter | Table::Queue => {
+            Table::Inline | Table::BlockCount | Table::Counter | Table::Queue | Table::Fetch => {
                 Err(invalid(table, "rows of this kind are kept by hooks, not merged"))
             }
         }
@@ -233,13 +239,19 @@ impl Body<'_> {
             | Table::Intent
             | Table::BlockList
             | Table::Queue
-            | Table::Ballot => {}
+            | Table::Ballot
+            | Table::Fetch
+            | Table::BlockError => {}
         }
         self.writer.delete(table, key)
     }
 
     /// Puts a job into the queue. The same job due at the same time is one row.
     pub(super) fn enqueue(&mut self, due: Timestamp, job: &Job) -> Result<(), StoreError> {
+        if let Job::Fetch { block } = job {
+            let row = FetchRow { queued: due };
+            return self.writer.put(Table::Fetch, &key::block_count(*block), &table::encode(&row));
+        }
         let value = table::encode(job);
         let mut key = due.0.to_be_bytes().to_vec();
         key.extend_from_slice(&blake3::hash(&value).as_bytes()[..8]);

@@ -234,6 +234,47 @@ pub(super) fn block_ref(
     if refs == 0 {
         let due = body.at.after(body.delays.block);
         body.enqueue(due, &Job::Reap { block })?;
+    } else if change > 0 && refs == 1 && body.stored != Some(block) {
+        // Somebody needs the block, and nobody has brought it: its file may not be here.
+        body.enqueue(body.at, &Job::Fetch { block })?;
     }
     Ok(())
+}
+
+/// Removes a row that this node no longer holds, and what is counted for it here.
+pub(super) fn forget(body: &mut Body<'_>, table: Table, row_key: &[u8]) -> Result<(), StoreError> {
+    let Some(value) = body.writer.get(table, row_key)? else { return Ok(()) };
+    match table {
+        Table::Object => {
+            let row: ObjectRow = table::decode(table, &value)?;
+            if matches!(row.content, Content::Inline(_)) {
+                let position = position_of(table, row_key)?;
+                body.writer.delete(Table::Inline, &key::inline(position, row.version))?;
+            }
+            let (objects, bytes) = weight(Some(&row));
+            body.count(bucket_of(table, row_key)?, -objects, -bytes, 0)?;
+        }
+        Table::Upload => {
+            let row: UploadRow = table::decode(table, &value)?;
+            body.count(bucket_of(table, row_key)?, 0, 0, -i64::from(row.is_open()))?;
+        }
+        Table::BlockRef => block_ref(body, row_key, Some(table::decode(table, &value)?), None)?,
+        Table::Part | Table::Manifest | Table::Intent | Table::BlockList => {}
+        Table::Meta
+        | Table::Alias
+        | Table::Bucket
+        | Table::AccessKey
+        | Table::AdminToken
+        | Table::Inline
+        | Table::BlockCount
+        | Table::Counter
+        | Table::Queue
+        | Table::Ballot
+        | Table::Fetch
+        | Table::BlockError => {
+            let reason = "only sharded rows are forgotten".to_owned();
+            return Err(StoreError::Damaged { table, reason });
+        }
+    }
+    body.writer.delete(table, row_key)
 }

@@ -42,6 +42,10 @@ impl Snapshot for MapStore {
             };
         Ok(Box::new(MapCursor { rows, row: (&[], &[]) }))
     }
+
+    fn count(&self, table: Table) -> Result<u64, StoreError> {
+        Ok(self.tables.get(&table).map_or(0, |rows| rows.len() as u64))
+    }
 }
 
 impl Writer for MapStore {

@@ -61,11 +61,15 @@ pub enum Table {
     Queue,
     /// Local on each node of a full copy: what it has promised and accepted for a bucket's name.
     Ballot,
+    /// Local: blocks to be looked at, and fetched from another node if their file is missing or damaged.
+    Fetch,
+    /// Local: blocks that could not be fetched, and when they are tried again.
+    BlockError,
 }
 
 impl Table {
     /// Every table, in the order in which an empty database creates them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Meta,
         Self::Alias,
         Self::Bucket,
@@ -83,6 +87,8 @@ impl Table {
         Self::Counter,
         Self::Queue,
         Self::Ballot,
+        Self::Fetch,
+        Self::BlockError,
     ];
 
     /// The table's name in the database. Never changed once released.
@@ -105,6 +111,8 @@ impl Table {
             Self::Counter => "counter",
             Self::Queue => "queue",
             Self::Ballot => "ballot",
+            Self::Fetch => "fetch",
+            Self::BlockError => "block_error",
         }
     }
 }
@@ -172,6 +180,9 @@ pub trait Snapshot {
         from: &[u8],
         until: Option<&[u8]>,
     ) -> Result<Box<dyn Cursor + 'a>, StoreError>;
+
+    /// How many rows a table has; takes a time that does not depend on that.
+    fn count(&self, table: Table) -> Result<u64, StoreError>;
 }
 
 /// Steps through rows in key order, without copying them.
@@ -204,12 +215,23 @@ pub struct Batch {
     pub guards: Vec<Guard>,
     /// The changes, in order.
     pub ops: Vec<Op>,
+    /// The block whose file has been made durable here for this batch: its first reference need not look for it. Set where
+    /// [`Effect::StoreBlock`](crate::effect::Effect::StoreBlock) turns into a commit, and nowhere else.
+    #[serde(skip)]
+    pub stored: Option<Hash>,
 }
 
 impl Batch {
     /// An unconditional batch for the one database file.
     pub fn new(at: Timestamp, ops: Vec<Op>) -> Self {
-        Self { shard: 0, at, guards: Vec::new(), ops }
+        Self { shard: 0, at, guards: Vec::new(), ops, stored: None }
+    }
+
+    /// The batch as it is committed after this block's file was stored.
+    #[must_use]
+    pub fn with_stored(mut self, block: Hash) -> Self {
+        self.stored = Some(block);
+        self
     }
 
     /// Adds a condition.
@@ -240,6 +262,15 @@ pub enum Op {
     /// Removes a row and runs the schema's hook as for a deletion. Only for rows that every replica has agreed to forget:
     /// collected tombstones, block lists and references of dropped data, finished queue entries.
     Remove {
+        /// The table.
+        table: Table,
+        /// The row's key.
+        #[serde(with = "serde_bytes")]
+        key: Vec<u8>,
+    },
+    /// Removes a sharded row whose position this node no longer holds. Nothing follows from it elsewhere: unlike with
+    /// [`Op::Remove`], no data is dropped, because the row lives on with its new holders; only what is counted here changes.
+    Forget {
         /// The table.
         table: Table,
         /// The row's key.
@@ -378,6 +409,8 @@ pub enum Read {
         /// At most so many rows.
         limit: usize,
     },
+    /// How many rows these tables have, without counting them. Answered by [`Answer::Counts`], in order.
+    Count(Vec<Table>),
     /// One page of a bucket's listing, merged over index shards. Answered by [`Answer::Listing`].
     List(List),
 }
@@ -493,6 +526,8 @@ pub enum Answer {
     Object(Option<Found>),
     /// To [`Read::Scan`]: keys and encoded rows.
     Rows(#[serde(with = "serial::rows")] Vec<(Vec<u8>, Vec<u8>)>),
+    /// To [`Read::Count`]: rows in each table.
+    Counts(Vec<u64>),
     /// To [`Read::List`].
     Listing(Listing),
 }
@@ -500,38 +535,32 @@ pub enum Answer {
 impl Answer {
     /// The answer to a [`Read::Get`]. Any other is a bug of ours, here and below.
     pub fn into_values(self) -> Vec<Option<Vec<u8>>> {
-        match self {
-            Self::Values(values) => values,
-            other @ (Self::Object(_) | Self::Rows(_) | Self::Listing(_)) => other.unasked("a Get"),
-        }
+        let Self::Values(values) = self else { self.unasked("a Get") };
+        values
     }
 
     /// The answer to a [`Read::Object`].
     pub fn into_object(self) -> Option<Found> {
-        match self {
-            Self::Object(object) => object,
-            other @ (Self::Values(_) | Self::Rows(_) | Self::Listing(_)) => {
-                other.unasked("a read of an object")
-            }
-        }
+        let Self::Object(object) = self else { self.unasked("a read of an object") };
+        object
     }
 
     /// The answer to a [`Read::Scan`].
     pub fn into_rows(self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        match self {
-            Self::Rows(rows) => rows,
-            other @ (Self::Values(_) | Self::Object(_) | Self::Listing(_)) => {
-                other.unasked("a Scan")
-            }
-        }
+        let Self::Rows(rows) = self else { self.unasked("a Scan") };
+        rows
+    }
+
+    /// The answer to a [`Read::Count`].
+    pub fn into_counts(self) -> Vec<u64> {
+        let Self::Counts(counts) = self else { self.unasked("a Count") };
+        counts
     }
 
     /// The answer to a [`Read::List`].
     pub fn into_listing(self) -> Listing {
-        match self {
-            Self::Listing(listing) => listing,
-            other @ (Self::Values(_) | Self::Object(_) | Self::Rows(_)) => other.unasked("a List"),
-        }
+        let Self::Listing(listing) = self else { self.unasked("a List") };
+        listing
     }
 
     fn unasked(&self, question: &str) -> ! {

@@ -30,6 +30,10 @@ pub fn read(plan: &Read, snapshot: &dyn Snapshot) -> Result<Answer, StoreError> 
             }
             Ok(Answer::Rows(rows))
         }
+        Read::Count(tables) => {
+            let counts = tables.iter().map(|table| snapshot.count(*table));
+            counts.collect::<Result<_, _>>().map(Answer::Counts)
+        }
         Read::List(plan) => list::list(plan, snapshot).map(Answer::Listing),
     }
 }

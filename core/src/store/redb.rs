@@ -14,8 +14,8 @@ use std::{
 
 use ::redb::{
     AccessGuard, Builder, Database, DatabaseError, ReadOnlyTable, ReadTransaction,
-    ReadableDatabase, ReadableTable, StorageBackend, StorageError, TableDefinition, TableHandle,
-    WriteTransaction,
+    ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, StorageError,
+    TableDefinition, TableHandle, WriteTransaction,
 };
 
 use super::{
@@ -411,6 +411,10 @@ impl Snapshot for DbSnapshot {
     ) -> Result<Box<dyn Cursor + 'a>, StoreError> {
         cursor(self.table(table)?, from, until)
     }
+
+    fn count(&self, table: Table) -> Result<u64, StoreError> {
+        self.table(table)?.len().map_err(engine)
+    }
 }
 
 fn cursor<'a, T: ReadableTable<Bytes, Bytes>>(
@@ -488,6 +492,10 @@ impl Snapshot for Transaction<'_> {
         until: Option<&[u8]>,
     ) -> Result<Box<dyn Cursor + 'a>, StoreError> {
         cursor(self.table(table)?, from, until)
+    }
+
+    fn count(&self, table: Table) -> Result<u64, StoreError> {
+        self.table(table)?.len().map_err(engine)
     }
 }
 

@@ -64,9 +64,11 @@ fn stores(op: &Op) -> bool {
             | Table::BlockCount
             | Table::Counter
             | Table::Queue
-            | Table::Ballot => false,
+            | Table::Ballot
+            | Table::Fetch
+            | Table::BlockError => false,
         },
-        Op::Remove { .. } | Op::Enqueue { .. } | Op::Reap { .. } => false,
+        Op::Remove { .. } | Op::Forget { .. } | Op::Enqueue { .. } | Op::Reap { .. } => false,
     }
 }
 

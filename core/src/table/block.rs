@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::Hash;
+use crate::{id::Hash, time::Timestamp};
 
 /// The value of a row in [`Table::BlockList`](crate::store::Table::BlockList), keyed by (data id, offset). Immutable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,4 +33,33 @@ pub struct BlockCountRow {
     /// Live references. At zero the block is queued to be reaped.
     #[serde(rename = "n")]
     pub refs: u64,
+}
+
+/// The value of a row in [`Table::Fetch`](crate::store::Table::Fetch), keyed by block. Local; whoever finds a block missing or damaged writes it
+/// anew, so that a job that has looked at the file before that does not take the row for its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchRow {
+    /// When it was queued.
+    #[serde(rename = "t")]
+    pub queued: Timestamp,
+}
+
+/// The value of a row in [`Table::BlockError`](crate::store::Table::BlockError), keyed by block. Local.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockErrorRow {
+    /// How often in a row the block could not be fetched.
+    #[serde(rename = "n")]
+    pub errors: u32,
+    /// When that was first.
+    #[serde(rename = "f")]
+    pub first: Timestamp,
+    /// When that was last.
+    #[serde(rename = "l")]
+    pub last: Timestamp,
+    /// When it is tried again.
+    #[serde(rename = "x")]
+    pub next: Timestamp,
+    /// Why, for people.
+    #[serde(rename = "r")]
+    pub reason: String,
 }

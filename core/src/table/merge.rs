@@ -230,7 +230,9 @@ pub fn encoded(table: Table, a: Vec<u8>, b: Vec<u8>) -> Result<Vec<u8>, StoreErr
         | Table::BlockCount
         | Table::Counter
         | Table::Queue
-        | Table::Ballot => Ok(a.max(b)),
+        | Table::Ballot
+        | Table::Fetch
+        | Table::BlockError => Ok(a.max(b)),
     }
 }
 

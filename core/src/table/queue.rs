@@ -61,6 +61,14 @@ pub enum Job {
         #[serde(rename = "h")]
         block: Hash,
     },
+    /// Look at a block's file, and fetch the block from another node if it is missing or damaged. Kept in a table of its own,
+    /// [`Table::Fetch`], so that deletes do not wait behind what may be terabytes; due at once.
+    #[serde(rename = "fetch")]
+    Fetch {
+        /// The block.
+        #[serde(rename = "h")]
+        block: Hash,
+    },
 }
 
 /// The number under which [`Job::Collect`] names a table; the inverse of indexing [`Table::ALL`].

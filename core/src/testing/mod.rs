@@ -502,7 +502,7 @@ impl Running {
                 let plain = seal::open(block.hash(), form, stored.clone(), block.len());
                 let plain = plain.expect("a sound block").plain().expect("opened");
                 host.blocks.insert(block.hash(), plain);
-                Completion::Committed(host.commit(&then))
+                Completion::Committed(host.commit(&then.with_stored(block.hash())))
             }
             Effect::LoadBlock { hash, .. } => Completion::Loaded(host.load(hash)),
             Effect::Open(intake) => {

@@ -41,6 +41,7 @@ fn reading(read: &Read) -> String {
         Read::Object { payload: true, .. } => "object and payload".to_owned(),
         Read::Object { payload: false, .. } => "object".to_owned(),
         Read::Scan { table, .. } => format!("scan {}", table.name()),
+        Read::Count(tables) => format!("count {} tables", tables.len()),
         Read::List(list) => format!("list {}", list.table.name()),
     }
 }
@@ -67,12 +68,14 @@ fn change(op: &Op) -> String {
         }
         Op::Merge { table, .. } => table.name().to_owned(),
         Op::Remove { table, .. } => format!("remove {}", table.name()),
+        Op::Forget { table, .. } => format!("forget {}", table.name()),
         Op::Enqueue { job, .. } => match job {
             Job::DropData { .. } => "queue DropData".to_owned(),
             Job::DropUpload { .. } => "queue DropUpload".to_owned(),
             Job::TidyUpload { .. } => "queue TidyUpload".to_owned(),
             Job::Collect { .. } => "queue Collect".to_owned(),
             Job::Reap { .. } => "queue Reap".to_owned(),
+            Job::Fetch { .. } => "queue Fetch".to_owned(),
         },
         Op::Reap { .. } => "reap".to_owned(),
     }

@@ -90,6 +90,7 @@ impl Host {
     fn store_block(&mut self, task: u64, id: EffectId, block: Payload, then: Batch) {
         let fault = self.options.fault;
         let pin = self.process().files.pin(block.hash());
+        let then = then.with_stored(block.hash());
         let mut waiter = Waiter { task, effect: id, _pin: None, late: None };
         if fault == Some(Fault::EarlyBlockAnswer) {
             self.soon(Event::Complete(task, id, applied()));

@@ -167,7 +167,7 @@ impl World {
             Effect::StoreBlock { block, then, .. } => {
                 let pin = self.files.pin(block.hash());
                 match self.files.store(std::slice::from_ref(&block)).remove(0) {
-                    Ok(()) => Err(Step::Rows { then, pin }),
+                    Ok(()) => Err(Step::Rows { then: then.with_stored(block.hash()), pin }),
                     Err(error) => Ok(Completion::Committed(Err(error))),
                 }
             }

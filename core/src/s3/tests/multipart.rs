@@ -249,7 +249,8 @@ fn a_part_replaced_during_completion_is_never_lost() {
             Job::DropUpload { .. }
             | Job::TidyUpload { .. }
             | Job::Collect { .. }
-            | Job::Reap { .. } => None,
+            | Job::Reap { .. }
+            | Job::Fetch { .. } => None,
         });
         let manifest = host.store.rows(Table::Manifest).next().map(|(_, value)| {
             let row: table::upload::ManifestRow =
