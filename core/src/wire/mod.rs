@@ -12,15 +12,28 @@
 //! 4. call [`Connection::handle_timeout`] when [`Connection::poll_timeout`] says so;
 //! 5. after an error, or when the socket has ended: [`Connection::close`], take the last events, drop it.
 
+mod asked;
 mod connection;
 mod error;
+mod frame;
+pub mod limits;
+mod noise;
+mod opening;
+mod preamble;
+mod pulse;
+mod receive;
+mod seal;
+mod send;
+mod served;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
 use bytes::Bytes;
 use curve25519_dalek::MontgomeryPoint;
 
-pub use self::{connection::Connection, error::WireError};
+pub use self::{connection::Connection, error::WireError, noise::Cipher, preamble::VERSIONS};
 use crate::{effect::PeerError, id::NodeId};
 
 /// What goes first when there is more to send than the network takes. Strict: as long as a more urgent class has something
