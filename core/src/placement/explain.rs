@@ -96,6 +96,107 @@ impl Plan {
     }
 }
 
+impl std::fmt::Display for Plan {
+    /// The plan for people, as several lines: what is gained, what moves, what may fail, and a line for each node.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let copies = self.partitions * u64::from(self.replication);
+        let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let copy = if self.replication == 1 { "copy" } else { "copies" };
+        writeln!(
+            f,
+            "Version {}: {} {copy} of everything, in {}; {} partitions of up to {}.",
+            self.version,
+            self.replication,
+            counted(self.zones, "zone"),
+            self.partitions,
+            Bytes(self.partition_size.1),
+        )?;
+        write!(f, "Usable capacity: {}", Bytes(self.usable()))?;
+        match self.usable_before() {
+            Some(before) => writeln!(f, " (before: {}).", Bytes(before))?,
+            None => writeln!(f, ".")?,
+        }
+        let moved = self.moved();
+        // In tenths of a percent, rounded.
+        let share = (moved * 1000 + copies / 2) / copies.max(1);
+        writeln!(
+            f,
+            "To be fetched: {moved} of {copies} copies of partitions ({}.{} %).",
+            share / 10,
+            share % 10
+        )?;
+        let kinds = [
+            (self.survives.writes, "everything can be written", "some writes"),
+            (self.survives.reads, "everything can be read", "some reads"),
+            (self.survives.data, "nothing is lost", "some data"),
+        ];
+        for (Failures { zones, nodes }, still, or_else) in kinds {
+            match (zones, nodes) {
+                (0, 0) => writeln!(f, "The failure of a node costs {or_else}.")?,
+                (0, _) => writeln!(
+                    f,
+                    "With any {} down, but no whole zone, {still}.",
+                    counted(nodes, "node")
+                )?,
+                (_, _) => writeln!(
+                    f,
+                    "With any {} or any {} down, {still}.",
+                    counted(zones, "zone"),
+                    counted(nodes, "node")
+                )?,
+            }
+        }
+        writeln!(f)?;
+        writeln!(
+            f,
+            "{:16}  {:12}  {:>10}  {:>10}  {:>6}  {:>6}  {:>6}",
+            "node", "zone", "capacity", "partitions", "keeps", "gets", "gives"
+        )?;
+        for node in &self.nodes {
+            let role = node.after.as_ref().or(node.before.as_ref());
+            let zone = role.map_or("", |role| role.zone.as_str());
+            let capacity = match &node.after {
+                None => "leaves".to_owned(),
+                Some(Role { capacity: None, .. }) => "gateway".to_owned(),
+                Some(Role { capacity: Some(bytes), .. }) => Bytes(*bytes).to_string(),
+            };
+            let id = node.node.to_string();
+            writeln!(
+                f,
+                "{:16}  {zone:12}  {capacity:>10}  {:>10}  {:>6}  {:>6}  {:>6}",
+                &id[..16],
+                node.partitions(),
+                node.kept,
+                node.gained,
+                node.lost
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A number of bytes, for people: three digits and a binary unit, rounded down so that nobody is promised more than there is.
+pub struct Bytes(
+    /// The bytes.
+    pub u64,
+);
+
+impl std::fmt::Display for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let unit = (self.0.max(1).ilog2() / 10) as usize;
+        let whole = self.0 >> (10 * unit);
+        let rest = self.0 - (whole << (10 * unit));
+        let text = if unit == 0 || whole >= 100 {
+            format!("{whole} {}", UNITS[unit])
+        } else {
+            let tenths = (u128::from(rest) * 10) >> (10 * unit);
+            format!("{whole}.{tenths} {}", UNITS[unit])
+        };
+        f.pad(&text)
+    }
+}
+
 /// What going from `old` to `new` means.
 pub fn explain(old: Option<&Layout>, new: &Layout) -> Plan {
     let mut nodes = BTreeMap::new();

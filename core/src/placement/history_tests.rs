@@ -337,3 +337,34 @@ fn bytes_that_are_no_history_are_refused() {
     longer.push(0);
     assert!(History::decode(&longer).is_err());
 }
+
+/// Whoever changes the encoding adds a new sample; this one must decode for ever.
+#[test]
+fn the_sample_on_file_decodes_and_is_what_is_written() {
+    let file = include_str!("../../../testdata/encodings/layout-1.txt");
+    let sample = file.lines().find(|line| !line.starts_with('#')).expect("a sample");
+    let mut history = growing();
+    history.reach(Step::Ack, node(1), 2);
+    history.stage(node(3), None, Timestamp(5000)).expect("staged");
+    let ours = hex::encode(history.encode());
+    assert_eq!(ours, sample, "it is written in another way now: that is a new format");
+    let decoded = History::decode(&hex::decode(sample).expect("hexadecimal"));
+    assert_eq!(decoded, Ok(history), "it has changed its meaning");
+}
+
+#[test]
+fn a_plan_explains_itself() {
+    let mut history = single();
+    let now = Timestamp(1);
+    for (n, zone) in [(2, "b"), (3, "c")] {
+        history.stage(node(n), Some(role(zone, 1 << 40)), now).expect("staged");
+    }
+    let gateway = Role { capacity: None, ..role("a", 0) };
+    history.stage(node(4), Some(gateway), now).expect("staged");
+    let two = Parameters { replication: 2, ..Parameters::default() };
+    history.stage_parameters(two, now).expect("staged");
+    let (_, plan) = history.plan().expect("a plan");
+    assert_eq!(plan.to_string(), include_str!("../../../testdata/layout/grow.txt"));
+    // 1 GiB stored, of which so many partitions are fetched.
+    assert_eq!(plan.bytes_moved(1 << 30), (1 << 22) * plan.moved());
+}

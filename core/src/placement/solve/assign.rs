@@ -13,9 +13,11 @@ use super::{Problem, exchange::Exchanges};
 pub(super) fn assign(problem: &Problem, quotas: &[usize]) -> Vec<Vec<usize>> {
     let mut filling = Filling::new(problem, quotas);
     filling.keep();
-    // While a longer path still keeps one pair more, adding fresh pairs would be too early.
-    let mut exchanges = Exchanges::new(problem, &filling.nodes);
-    while filling.augment(&mut exchanges, Some(-1)) {}
+    if !filling.keeps_all_it_can() {
+        // While a longer path still keeps one pair more, adding fresh pairs would be too early.
+        let mut exchanges = Exchanges::new(problem, &filling.nodes);
+        while filling.augment(&mut exchanges, Some(-1)) {}
+    }
     filling.fill();
     let mut exchanges = Exchanges::new(problem, &filling.nodes);
     while filling.augment(&mut exchanges, None) {}
@@ -51,6 +53,15 @@ impl<'a> Filling<'a> {
                 }
             }
         }
+    }
+
+    /// Whether each node keeps all it had, or all its quota allows.
+    fn keeps_all_it_can(&self) -> bool {
+        let mut had = vec![0; self.quotas.len()];
+        for node in self.problem.before.iter().flatten() {
+            had[*node] += 1;
+        }
+        (0..had.len()).all(|node| self.loads[node] == self.quotas[node].min(had[node]))
     }
 
     /// Fills up partitions from nodes with room, the emptiest first, as far as that goes.

@@ -36,8 +36,8 @@ impl<'a> Exchanges<'a> {
             least: vec![NONE; nodes * nodes],
             adds: vec![[0; 2]; nodes],
         };
-        for partition in 0..assigned.len() {
-            new.count(partition, &assigned[partition], true);
+        for (partition, nodes) in assigned.iter().enumerate() {
+            new.count(partition, nodes, true);
         }
         new
     }
