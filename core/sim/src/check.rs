@@ -23,8 +23,8 @@ type Named = BTreeMap<(Position, VersionId), u64>;
 /// Everything wrong with a node at rest. Queued work that is due later (tombstones) is no fault; work that should be done is.
 pub fn at_rest(host: &Host) -> Vec<String> {
     let Some((db, files)) = host.stores() else { return vec!["the node is not running".into()] };
-    let result = db.snapshot().and_then(|snapshot| {
-        let mut check = Check { snapshot: &snapshot, wrong: Vec::new() };
+    let result = db.look(|snapshot| {
+        let mut check = Check { snapshot, wrong: Vec::new() };
         let boot = host.view().map_or(0, |view| view.boot);
         let blocks = check.rows_fit(boot)?;
         for block in &blocks {
@@ -310,8 +310,7 @@ fn position(row_key: &[u8]) -> Position {
 /// How much queued work is due by `wall` at the latest.
 pub fn due(host: &Host, wall: u64) -> Result<usize, String> {
     let Some((db, _)) = host.stores() else { return Err("the node is not running".into()) };
-    let count = || {
-        let snapshot = db.snapshot()?;
+    let count = db.look(|snapshot| {
         let until = wall.saturating_add(1).to_be_bytes();
         let mut cursor = snapshot.cursor(Table::Queue, &[], Some(&until))?;
         let mut count = 0;
@@ -319,7 +318,7 @@ pub fn due(host: &Host, wall: u64) -> Result<usize, String> {
             table::decode::<table::queue::Job>(Table::Queue, cursor.value())?;
             count += 1;
         }
-        Ok::<usize, StoreError>(count)
-    };
-    count().map_err(|error| error.to_string())
+        Ok(count)
+    });
+    count.map_err(|error| error.to_string())
 }

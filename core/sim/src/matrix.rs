@@ -182,9 +182,9 @@ fn prepare_upload(sim: &mut Sim, case: Case) -> Result<Plan, String> {
 pub fn events(case: Case, seed: u64, options: &Options) -> Result<u64, String> {
     let mut sim = Sim::new(seed, options.clone())?;
     let plan = prepare(&mut sim, case)?;
-    let start = sim.host.handled();
+    let start = sim.handled();
     ok(&mut sim, &plan.ask)?;
-    Ok(sim.host.handled() - start + 4)
+    Ok(sim.handled() - start + 4)
 }
 
 /// Crashes at one place, starts again, and looks at everything. Gives what is wrong.
@@ -239,24 +239,24 @@ fn crash(
 
 /// Sends the request and stops at the place; says whether it was answered with success by then.
 fn break_off(sim: &mut Sim, ask: &Ask, at: At) -> Result<bool, String> {
-    let start = sim.host.handled();
+    let start = sim.handled();
     let number = sim.send(ask);
     let mut acknowledged = false;
     loop {
-        let reached = sim.host.handled() - start == at.event;
+        let reached = sim.handled() - start == at.event;
         match at.inside {
             None if reached => return Ok(acknowledged),
             Some(step) if reached => {
-                let (platter, disk) = (sim.host.platter(), sim.host.disk());
+                let (platter, disk) = (sim.host().platter(), sim.host().disk());
                 platter.stop_at(platter.steps() + step);
                 disk.mem.fail_at(disk.mem.steps() + step, true);
                 // What is said after the power has failed is heard by nobody.
-                sim.host.step();
+                sim.cluster.step();
                 return Ok(acknowledged);
             }
             None | Some(_) => {}
         }
-        for happened in sim.host.step().ok_or("nothing happens any more")? {
+        for happened in sim.cluster.step().ok_or("nothing happens any more")? {
             if let Happened::Answered(answered, received) = happened
                 && answered == number
             {

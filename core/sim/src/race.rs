@@ -27,7 +27,7 @@ fn dropped(seed: u64, options: &Options) -> Result<Sim, String> {
 }
 
 fn has_file(sim: &Sim) -> bool {
-    sim.host.disk().mem.files().iter().any(|path| path.contains("/blocks/"))
+    sim.host().disk().mem.files().iter().any(|path| path.contains("/blocks/"))
 }
 
 /// Writes the block again at each of the last events before its file would go, a run each.
@@ -36,16 +36,16 @@ fn has_file(sim: &Sim) -> bool {
 /// What was wrong first.
 pub fn reaped_and_written(seed: u64, options: &Options) -> Result<u64, String> {
     let mut sim = dropped(seed, options)?;
-    let from = sim.host.handled();
+    let from = sim.handled();
     while has_file(&sim) {
-        sim.host.step().ok_or("nothing happens any more")?;
+        sim.cluster.step().ok_or("nothing happens any more")?;
     }
-    let end = sim.host.handled();
+    let end = sim.handled();
     let begin = from.max(end.saturating_sub(EVENTS));
     for event in begin..=end {
         let mut sim = dropped(seed, options)?;
-        while sim.host.handled() < event {
-            sim.host.step().ok_or("nothing happens any more")?;
+        while sim.handled() < event {
+            sim.cluster.step().ok_or("nothing happens any more")?;
         }
         let mut written = || {
             ask(&mut sim, &Ask::Put("second".to_owned(), BLOCK))?;

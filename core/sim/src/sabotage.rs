@@ -2,7 +2,7 @@
 
 use mews_core::{
     effect::{Completion, Effect},
-    store::{Answer, Batch, Op, Table},
+    store::{Answer, Batch, Op, Outcome, Read, Table},
     table::{
         self, CounterRow,
         object::{Content, ObjectRow},
@@ -96,6 +96,69 @@ pub fn counters(platter: &Platter) -> Result<(), String> {
     transaction.commit().map_err(|error| text(&error))
 }
 
+/// A number that tells an effect from others, cheaper to have than words.
+pub fn weigh_effect(effect: &Effect) -> u64 {
+    match effect {
+        Effect::Read { read, .. } => match read {
+            Read::Get(keys) => hash_rows(keys.iter().map(|(_, key)| (&key[..], &[][..]))),
+            Read::Object { key, .. } => hash_rows([(&key[..], &[][..])].into_iter()),
+            Read::Scan { from, limit, .. } => {
+                hash_rows([(&from[..], &limit.to_le_bytes()[..])].into_iter())
+            }
+            #[allow(clippy::wildcard_enum_match_arm, reason = "what is asked shows in the answer")]
+            _ => 1,
+        },
+        Effect::Commit { batch, .. } => hash_batch(batch),
+        Effect::StoreBlock { block, then, .. } => hash_batch(then) ^ u64::from(block.len()),
+        Effect::Send(bytes) => bytes.len() as u64,
+        Effect::LoadBlock { hash, .. } => u64::from(hash.0[0]) << 8 | u64::from(hash.0[1]),
+        Effect::Holds { blocks, .. } => blocks.len() as u64,
+        Effect::Chore(_) => 2,
+        Effect::Open(_) => 3,
+        Effect::Pull { .. } => 4,
+        Effect::Collect { .. } => 5,
+        Effect::Respond { .. } => 6,
+        Effect::Cancel(id) => id.0,
+    }
+}
+
+/// As [`weigh_effect`], for an answer.
+pub fn weigh(completion: &Completion) -> u64 {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "small answers show in what comes of them")]
+    match completion {
+        Completion::Read(Ok(Answer::Rows(rows))) => {
+            hash_rows(rows.iter().map(|(key, value)| (&key[..], &value[..])))
+        }
+        Completion::Read(Ok(Answer::Values(values))) => {
+            hash_rows(values.iter().map(|value| (value.as_deref().unwrap_or_default(), &[][..])))
+        }
+        Completion::Read(Ok(Answer::Object(object))) => {
+            hash_rows(object.iter().map(|(value, inline)| {
+                (&value[..], inline.as_deref().unwrap_or_default())
+            }))
+        }
+        Completion::Read(Err(_)) => 1,
+        Completion::Committed(Ok(Outcome::Applied(applied))) => {
+            2 + applied.superseded_by.map_or(0, |stamp| stamp.0)
+        }
+        Completion::Committed(Ok(Outcome::Refused { guard })) => 3 + *guard as u64,
+        Completion::Committed(Err(_)) => 4,
+        Completion::Loaded(Ok(block)) => u64::from(block.len()),
+        Completion::Loaded(Err(_)) => 5,
+        _ => 6,
+    }
+}
+
+fn hash_rows<'a>(rows: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> u64 {
+    let mut eight = [0; 8];
+    eight.copy_from_slice(&hasher_of(rows).finalize().as_bytes()[..8]);
+    u64::from_le_bytes(eight)
+}
+
+fn hash_batch(batch: &Batch) -> u64 {
+    hash_rows(rows_of(batch))
+}
+
 /// An effect in a few words, with a digest of all that it says.
 pub fn describe(effect: &Effect) -> String {
     match effect {
@@ -154,22 +217,29 @@ fn short(hash: &blake3::Hash) -> String {
 
 /// As [`digest`], without printing every byte first: most of what a run says is rows.
 fn digest_rows<'a>(rows: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> String {
+    short(&hasher_of(rows).finalize())
+}
+
+fn hasher_of<'a>(rows: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
     for (key, value) in rows {
         hasher.update(&(key.len() as u64).to_le_bytes()).update(key);
         hasher.update(&(value.len() as u64).to_le_bytes()).update(value);
     }
-    short(&hasher.finalize())
+    hasher
 }
 
-fn digest_batch(batch: &Batch) -> String {
-    let rows = batch.ops.iter().map(|op| match op {
+fn rows_of(batch: &Batch) -> impl Iterator<Item = (&[u8], &[u8])> {
+    batch.ops.iter().map(|op| match op {
         Op::Merge { key, value, .. } => (&key[..], &value[..]),
         Op::Remove { key, .. } | Op::Forget { key, .. } => (&key[..], &[][..]),
         Op::Enqueue { .. } => (&[][..], &[][..]),
         Op::Reap { block } => (&block.0[..], &[][..]),
-    });
-    digest_rows(rows)
+    })
+}
+
+fn digest_batch(batch: &Batch) -> String {
+    digest_rows(rows_of(batch))
 }
 
 /// The beginning of a text: enough to know it by.

@@ -14,6 +14,7 @@ use mews_core::{
 use crate::{
     check,
     client::{Ask, BUCKET, Client},
+    cluster::Cluster,
     host::{Crash, Happened, Host, Options, Received},
 };
 
@@ -28,8 +29,8 @@ pub const NIGHT: Duration = Duration::from_secs(2 * 3600);
 
 /// A machine and its client.
 pub struct Sim {
-    /// The machine.
-    pub host: Host,
+    /// The machine, and time.
+    pub cluster: Cluster,
     /// Its client.
     pub client: Client,
     next: u64,
@@ -50,8 +51,8 @@ impl Sim {
         bytes[..8].copy_from_slice(&number.to_le_bytes());
         let mut seed = Seed::new(bytes);
         let client = Client::new(&key(), seed.child());
-        let host = Host::new(seed.child(), options);
-        let mut sim = Self { host, client, next: 0, booted: Instant(0) };
+        let cluster = Cluster::new(number, 1, &options);
+        let mut sim = Self { cluster, client, next: 0, booted: Instant(0) };
         sim.boot()?;
         sim.prepare()?;
         Ok(sim)
@@ -62,18 +63,28 @@ impl Sim {
     /// # Errors
     /// What a person would read if the store did not open.
     pub fn boot(&mut self) -> Result<(), String> {
-        self.booted = self.host.now().mono;
-        self.host.boot()
+        self.booted = self.cluster.world.now;
+        self.cluster.boot(0)
+    }
+
+    /// The machine.
+    pub fn host(&self) -> &Host {
+        &self.cluster.hosts[0]
+    }
+
+    /// How many events have been handled: the places where a crash may come.
+    pub fn handled(&self) -> u64 {
+        self.cluster.world.handled()
     }
 
     /// Makes the bucket and the key, as `quickstart` does.
     fn prepare(&mut self) -> Result<(), String> {
-        let view = self.host.view().ok_or("the node is not running")?;
+        let view = self.host().view().ok_or("the node is not running")?;
         let wanted = Wanted { bucket: Some(BUCKET.to_owned()), key: Some(key()), fresh: key() };
         let (task, slot) = quickstart::task(view, Seed::new([3; 32]), wanted);
-        self.host.start(task);
+        self.cluster.start(0, task);
         while slot.get().is_none() {
-            self.host.step().ok_or("the start stands still")?;
+            self.cluster.step().ok_or("the start stands still")?;
         }
         let slot = Arc::into_inner(slot).and_then(|slot| slot.into_inner());
         slot.ok_or("the start was lost")?.map(drop).map_err(|error| error.to_string())
@@ -81,10 +92,10 @@ impl Sim {
 
     /// Sends a request; gives its number.
     pub fn send(&mut self, ask: &Ask) -> u64 {
-        let sent = self.client.request(ask, self.host.true_time());
+        let sent = self.client.request(ask, self.cluster.world.true_time());
         let number = self.next;
         self.next += 1;
-        self.host.send(number, sent);
+        self.cluster.send(0, number, sent);
         number
     }
 
@@ -96,7 +107,7 @@ impl Sim {
 
     /// Waits for the answer to a request.
     pub fn answer(&mut self, number: u64) -> Option<Received> {
-        while let Some(happened) = self.host.step() {
+        while let Some(happened) = self.cluster.step() {
             for happened in happened {
                 if let Happened::Answered(answered, received) = happened
                     && answered == number
@@ -113,8 +124,8 @@ impl Sim {
     /// # Errors
     /// What a person would read if the store did not open.
     pub fn crash_and_boot(&mut self, how: Crash) -> Result<(), String> {
-        self.host.crash(how);
-        self.host.stay_down(NIGHT);
+        self.cluster.crash(0, how);
+        self.cluster.stay_down(NIGHT);
         self.boot()
     }
 
@@ -123,19 +134,19 @@ impl Sim {
     /// # Errors
     /// If something is always left.
     pub fn rest(&mut self) -> Result<(), String> {
-        let mut until = self.booted.after(REST).max(self.host.now().mono);
-        let last = self.host.now().mono.after(REST_MAX);
+        let mut until = self.booted.after(REST).max(self.cluster.world.now);
+        let last = self.cluster.world.now.after(REST_MAX);
         loop {
-            while self.host.next_at().is_some_and(|at| at <= until) {
-                self.host.step();
+            while self.cluster.next_at().is_some_and(|at| at <= until) {
+                self.cluster.step();
             }
             // Tombstones too: what becomes due while we look is work as well.
-            let due = check::due(&self.host, u64::MAX - 1)?;
+            let due = check::due(self.host(), u64::MAX - 1)?;
             if due == 0 {
                 return Ok(());
             }
             if until >= last {
-                let waiting = self.host.waiting().join(", ");
+                let waiting = self.host().waiting().join(", ");
                 return Err(format!("{due} jobs are still queued; tasks wait for {waiting}"));
             }
             until = until.after(Duration::from_secs(10));
@@ -144,6 +155,6 @@ impl Sim {
 
     /// Everything wrong with the node at rest.
     pub fn check(&self) -> Vec<String> {
-        check::at_rest(&self.host)
+        check::at_rest(self.host())
     }
 }

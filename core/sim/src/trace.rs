@@ -18,14 +18,38 @@ impl Trace {
         Self { hasher: blake3::Hasher::new(), lines: 0, text: keep.then(Vec::new) }
     }
 
+    /// Whether the text is kept.
+    pub fn keeps(&self) -> bool {
+        self.text.is_some()
+    }
+
     /// Adds a line.
     pub fn note(&mut self, at: Instant, what: fmt::Arguments<'_>) {
-        let micros = at.0 / 1000;
-        let line = format!("{:>6}.{:06} {what}", micros / 1_000_000, micros % 1_000_000);
+        let line = format!("{} {what}", clock(at));
         self.hasher.update(line.as_bytes()).update(b"\n");
         self.lines += 1;
         if let Some(text) = &mut self.text {
             text.push(line);
+        }
+    }
+
+    /// Adds a line that is told by numbers: the hash is over these, and the words are made only where they are kept, because most
+    /// of what happens is told to nobody.
+    pub fn mark(&mut self, at: Instant, numbers: &[u64], words: impl FnOnce() -> String) {
+        self.hasher.update(&at.0.to_le_bytes());
+        for number in numbers {
+            self.hasher.update(&number.to_le_bytes());
+        }
+        self.lines += 1;
+        if let Some(text) = &mut self.text {
+            text.push(format!("{} {}", clock(at), words()));
+        }
+    }
+
+    /// Adds words that are no part of the hash.
+    pub fn aside(&mut self, at: Instant, words: impl FnOnce() -> String) {
+        if let Some(text) = &mut self.text {
+            text.push(format!("{} {}", clock(at), words()));
         }
     }
 
@@ -48,4 +72,9 @@ impl Trace {
     pub fn text(&self) -> &[String] {
         self.text.as_deref().unwrap_or_default()
     }
+}
+
+fn clock(at: Instant) -> String {
+    let micros = at.0 / 1000;
+    format!("{:>6}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }

@@ -8,8 +8,9 @@ use mews_core::seed::Seed;
 use crate::{
     client::{Ask, Content, texts},
     history::{History, Tick, WriteId},
-    host::{Crash, Happened, Met, Options, Received},
+    host::{Crash, Happened, Options, Received},
     sim::{NIGHT, Sim},
+    world::Met,
 };
 
 /// A setup of a run; see `testdata/scenarios`.
@@ -138,10 +139,10 @@ pub fn run(seed: u64, scenario: &Scenario) -> Report {
             Report {
                 seed,
                 ops: run.sent,
-                met: run.sim.host.met,
-                hash: run.sim.host.trace.hash(),
+                met: run.sim.cluster.world.met,
+                hash: run.sim.cluster.world.trace.hash(),
                 wrong: run.wrong,
-                text: run.sim.host.trace.text().to_vec(),
+                text: run.sim.cluster.world.trace.text().to_vec(),
             }
         }
         Err(error) => Report {
@@ -174,10 +175,10 @@ impl Run {
         }
         self.next_crash();
         while self.sent < self.scenario.ops || !self.pending.is_empty() {
-            if self.sim.host.handled() >= self.crash_at && self.sent < self.scenario.ops {
+            if self.sim.handled() >= self.crash_at && self.sent < self.scenario.ops {
                 self.crash()?;
             }
-            let Some(happened) = self.sim.host.step() else {
+            let Some(happened) = self.sim.cluster.step() else {
                 return Err("nothing happens any more".to_owned());
             };
             for happened in happened {
@@ -195,14 +196,14 @@ impl Run {
 
     fn pause(&mut self, client: u64) {
         let wait = Duration::from_micros(self.seed.below(30_000));
-        self.sim.host.wake_in(wait, client);
+        self.sim.cluster.wake_in(wait, client);
     }
 
     fn next_crash(&mut self) {
         let every = self.scenario.crash_every;
         self.crash_at = match every {
             0 => u64::MAX,
-            every => self.sim.host.handled() + 1 + self.seed.below(2 * every),
+            every => self.sim.handled() + 1 + self.seed.below(2 * every),
         };
     }
 
@@ -213,11 +214,11 @@ impl Run {
             pending.disturbed = true;
         }
         if self.seed.below(2) == 0 {
-            let (platter, disk) = (self.sim.host.platter(), self.sim.host.disk());
+            let (platter, disk) = (self.sim.host().platter(), self.sim.host().disk());
             platter.stop_at(platter.steps() + self.seed.below(30));
             disk.mem.fail_at(disk.mem.steps() + self.seed.below(8), true);
             // What is said after the power has failed is heard by nobody.
-            if let Some(happened) = self.sim.host.step() {
+            if let Some(happened) = self.sim.cluster.step() {
                 for happened in happened {
                     match happened {
                         Happened::Wake(client) => self.pause(client),
@@ -226,12 +227,12 @@ impl Run {
                 }
             }
         }
-        self.sim.host.crash(how);
+        self.sim.cluster.crash(0, how);
         self.history.crashed();
         let ahead = self.seed.below(self.scenario.skew + 1);
-        self.sim.host.set_skew(Duration::from_millis(ahead));
+        self.sim.cluster.hosts[0].set_skew(i64::try_from(ahead).unwrap_or(0));
         let down = Duration::from_millis(self.seed.below(3_000));
-        self.sim.host.stay_down(if self.seed.below(8) == 0 { NIGHT } else { down });
+        self.sim.cluster.stay_down(if self.seed.below(8) == 0 { NIGHT } else { down });
         self.next_crash();
         let started = self.sim.boot();
         started.map_err(|error| format!("it does not start again: {error}"))
@@ -299,12 +300,12 @@ impl Run {
         let request = self.sim.send(&ask);
         self.sent += 1;
         if self.one_in(self.scenario.slow_every) {
-            self.sim.host.read_slowly(request);
+            self.sim.cluster.hosts[0].read_slowly(request);
         }
         let leaves = self.one_in(self.scenario.leave_every);
         if leaves {
             let wait = Duration::from_micros(self.seed.below(40_000));
-            self.sim.host.leave_in(request, wait);
+            self.sim.cluster.leave_in(0, request, wait);
         }
         self.pending.insert(request, Pending { client, ask, began, write, disturbed: leaves });
     }

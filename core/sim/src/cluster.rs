@@ -1,0 +1,93 @@
+//! Machines that run side by side in one virtual time.
+
+use std::time::Duration;
+
+use mews_core::{id::NodeId, task::Task, time::Instant};
+
+use crate::{
+    dice::Dice,
+    host::{Crash, Happened, Host, Options, Sent},
+    world::{Event, World},
+};
+
+/// The hosts, and all that they share.
+pub struct Cluster {
+    /// The machines.
+    pub hosts: Vec<Host>,
+    /// Time, chance, and what is to come.
+    pub world: World,
+}
+
+/// The name of the node on a host.
+fn name(host: usize) -> NodeId {
+    let hash = blake3::hash(&(host as u64).to_le_bytes());
+    NodeId(*hash.as_bytes())
+}
+
+impl Cluster {
+    /// So many machines with empty disks, switched off.
+    pub fn new(seed: u64, hosts: usize, options: &Options) -> Self {
+        let mut dice = Dice::new(seed);
+        let hosts = (0..hosts).map(|number| {
+            Host::new(number, name(number), dice.child(), options.clone())
+        });
+        let hosts = hosts.collect();
+        Self { hosts, world: World::new(dice, options.keep_trace) }
+    }
+
+    /// Starts the process of a host.
+    ///
+    /// # Errors
+    /// What a person would read if the store did not open.
+    pub fn boot(&mut self, host: usize) -> Result<(), String> {
+        self.hosts[host].boot(&mut self.world)
+    }
+
+    /// Ends the process of a host.
+    pub fn crash(&mut self, host: usize, how: Crash) {
+        self.hosts[host].crash(&mut self.world, how);
+    }
+
+    /// Time passes while every machine is switched off.
+    pub fn stay_down(&mut self, time: Duration) {
+        assert!(self.hosts.iter().all(|host| !host.is_up()), "one is running");
+        self.world.now = self.world.now.after(time);
+    }
+
+    /// Sends a request to a host; it will be answered by [`Happened::Answered`] with this number.
+    pub fn send(&mut self, host: usize, request: u64, sent: Sent) {
+        self.hosts[host].send(&mut self.world, request, sent);
+    }
+
+    /// Runs a task on a host that nobody sent.
+    pub fn start(&mut self, host: usize, task: Task) {
+        self.hosts[host].start(&mut self.world, task);
+    }
+
+    /// The client of a request goes away after this time, if it is not answered by then.
+    pub fn leave_in(&mut self, host: usize, request: u64, wait: Duration) {
+        self.hosts[host].leave_in(&mut self.world, request, wait);
+    }
+
+    /// Asks for [`Happened::Wake`] after this time.
+    pub fn wake_in(&mut self, wait: Duration, number: u64) {
+        self.world.schedule(wait, Event::Wake(number));
+    }
+
+    /// Handles the next event, and says what clients learn from it. `None`: nothing will ever happen again.
+    pub fn step(&mut self) -> Option<Vec<Happened>> {
+        if self.world.happened.is_empty() {
+            match self.world.pop()? {
+                Event::Host(host, event) => self.hosts[host].handle(&mut self.world, event),
+                Event::Net(event) => match event {},
+                Event::Wake(number) => self.world.happened.push_back(Happened::Wake(number)),
+            }
+        }
+        Some(self.world.happened.drain(..).collect())
+    }
+
+    /// When the next event comes.
+    pub fn next_at(&self) -> Option<Instant> {
+        if self.world.happened.is_empty() { self.world.next_at() } else { Some(self.world.now) }
+    }
+}

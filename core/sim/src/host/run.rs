@@ -1,0 +1,223 @@
+//! How tasks are driven: requests, jobs and the node itself.
+
+use std::time::Duration;
+
+use mews_core::{
+    effect::{Effect, EffectId, ResponseBody},
+    node::{NodeEffect, NodeEvent},
+    task::Task,
+};
+
+use super::{Event, Happened, Host, Kind, Received, Running, Sent};
+use crate::{body::Body, sabotage, world::World};
+
+impl Host {
+    /// Sends a request to the running node; it will be answered by [`Happened::Answered`] with this number.
+    pub fn send(&mut self, world: &mut World, request: u64, sent: Sent) {
+        let now = self.now(world);
+        let Some(process) = &mut self.process else {
+            world.happened.push_back(Happened::Answered(request, None));
+            return;
+        };
+        let (method, target) = (&sent.head.method, String::from_utf8_lossy(&sent.head.target));
+        world.trace.note(
+            now.mono,
+            format_args!("host {} request {request}: {method} {target}", self.number),
+        );
+        let task = process.node.admit(now, sent.head.clone());
+        let body = Body::new(sent.pieces, sent.broken);
+        self.run(world, task, Kind::Request(request), Some(body));
+    }
+
+    /// Runs a task that nobody sent.
+    pub fn start(&mut self, world: &mut World, task: Task) {
+        self.run(world, task, Kind::Start, None);
+    }
+
+    fn task_of(&self, request: u64) -> Option<u64> {
+        let of = |running: &Running| matches!(running.kind, Kind::Request(n) if n == request);
+        let mut tasks = self.process.iter().flat_map(|process| &process.tasks);
+        tasks.find(|(_, running)| of(running)).map(|(task, _)| *task)
+    }
+
+    /// The client of a request goes away after this time, if it is not answered by then.
+    pub fn leave_in(&mut self, world: &mut World, request: u64, wait: Duration) {
+        if let Some(task) = self.task_of(request) {
+            self.schedule(world, wait, Event::Leave(task));
+        }
+    }
+
+    /// The client of a request takes its time with the answer.
+    pub fn read_slowly(&mut self, request: u64) {
+        if let Some(running) = self.task_of(request).and_then(|task| self.running(task)) {
+            running.slow = true;
+        }
+    }
+
+    pub(super) fn run(
+        &mut self,
+        world: &mut World,
+        mut task: Task,
+        kind: Kind,
+        body: Option<Body>,
+    ) {
+        let number = self.next_task;
+        self.next_task += 1;
+        task.start(self.now(world));
+        let running =
+            Running { task, kind, body, received: None, gone: false, slow: false, due: None };
+        self.process().tasks.insert(number, running);
+        self.drain(world, number);
+    }
+
+    /// Lets happen what was to happen in this process.
+    pub fn handle(&mut self, world: &mut World, event: Event) {
+        let now = self.now(world);
+        self.disk.mem.set_clock(now.wall.0);
+        match event {
+            Event::Perform(task, id) => self.perform(world, task, id),
+            Event::Complete(task, id, completion) => {
+                let (what, digest) = (&completion, sabotage::weigh(&completion));
+                world.trace.mark(now.mono, &[1, self.number as u64, task, id.0, digest], || {
+                    let what = sabotage::outline(what);
+                    format!("host {} task {task} effect {}: {what}", self.number, id.0)
+                });
+                if let Some(running) = self.running(task) {
+                    running.task.handle_event(now, id, completion);
+                    self.drain(world, task);
+                }
+            }
+            Event::Write => self.write(world),
+            Event::Unlink(hashes) => self.unlink(world, &hashes),
+            Event::Store => self.store(world),
+            Event::StoreLate(block, task, id, done) => {
+                self.store_late(world, block, task, id, done);
+            }
+            Event::TaskDue(task) => {
+                if let Some(running) = self.running(task) {
+                    running.due = None;
+                    running.task.handle_timeout(now);
+                    self.drain(world, task);
+                }
+            }
+            Event::NodeDue => {
+                let process = self.process();
+                process.node_due = None;
+                process.node.handle_timeout(now);
+                self.drain_node(world);
+            }
+            Event::Leave(task) => self.leave(world, task),
+        }
+    }
+
+    fn leave(&mut self, world: &mut World, task: u64) {
+        let now = self.now(world);
+        let number = self.number;
+        if let Some(running) = self.running(task) {
+            running.gone = true;
+            running.body.iter_mut().for_each(Body::break_off);
+            running.task.handle_disconnect(now);
+            world.met.gone += 1;
+            world
+                .trace
+                .note(now.mono, format_args!("host {number}: the client of task {task} leaves"));
+            self.drain(world, task);
+        }
+    }
+
+    pub(super) fn drain_node(&mut self, world: &mut World) {
+        while let Some((id, effect)) = self.process().node.poll_effect() {
+            match effect {
+                NodeEffect::Run(job) => {
+                    world
+                        .trace
+                        .note(world.now, format_args!("host {} job {}", self.number, job.name()));
+                    self.run(world, job, Kind::Job(id), None);
+                }
+            }
+        }
+        let process = self.process();
+        let due = process.node.poll_timeout().map(|(at, _)| at);
+        if let Some(at) = due
+            && process.node_due.is_none_or(|before| at < before)
+        {
+            process.node_due = due;
+            let wait = at.since(world.now);
+            self.schedule(world, wait, Event::NodeDue);
+        }
+    }
+
+    /// Takes all the effects that a task has to give, and ends it if it is done.
+    fn drain(&mut self, world: &mut World, number: u64) {
+        while let Some((id, effect)) = self.running(number).and_then(|r| r.task.poll_effect()) {
+            self.take(world, number, id, effect);
+        }
+        let now = self.now(world);
+        let Some(running) = self.running(number) else { return };
+        if !running.task.is_done() {
+            let due = running.task.poll_timeout().map(|(at, _)| at);
+            if let Some(at) = due
+                && running.due.is_none_or(|before| at < before)
+            {
+                running.due = due;
+                self.schedule(world, at.since(now.mono), Event::TaskDue(number));
+            }
+            return;
+        }
+        let Some(running) = self.process().tasks.remove(&number) else { return };
+        match running.kind {
+            Kind::Request(request) => {
+                let received = running.received.filter(|_| !running.gone);
+                let status = received.as_ref().map_or(0, |received| received.head.status);
+                world
+                    .trace
+                    .note(now.mono, format_args!("request {request} answered: {status}"));
+                world.happened.push_back(Happened::Answered(request, received));
+                self.process().node.released();
+                self.drain_node(world);
+            }
+            Kind::Job(id) => {
+                self.process().node.handle_event(now, id, NodeEvent::JobDone);
+                self.drain_node(world);
+            }
+            Kind::Start => {}
+        }
+    }
+
+    fn take(&mut self, world: &mut World, task: u64, id: EffectId, effect: Effect) {
+        match effect {
+            Effect::Cancel(cancelled) => {
+                // Abandoned or completed, as it comes.
+                if world.dice.below(2) == 0 {
+                    self.process().given.remove(&(task, cancelled));
+                }
+            }
+            Effect::Open(intake) => {
+                let body = self.running(task).and_then(|running| running.body.as_mut());
+                body.expect("only requests have bodies").open(intake);
+            }
+            Effect::Respond { head, body } => {
+                let running = self.running(task).expect("it gave the effect");
+                assert!(running.received.is_none(), "a request is answered once");
+                let (body, complete) = match body {
+                    ResponseBody::Empty => (Vec::new(), true),
+                    ResponseBody::Full(bytes) => (bytes.to_vec(), true),
+                    ResponseBody::Stream => (Vec::new(), head.len == 0),
+                };
+                running.received = Some(Received { head, body, complete });
+            }
+            effect @ (Effect::Read { .. }
+            | Effect::Commit { .. }
+            | Effect::StoreBlock { .. }
+            | Effect::LoadBlock { .. }
+            | Effect::Holds { .. }
+            | Effect::Chore(_)
+            | Effect::Pull { .. }
+            | Effect::Collect { .. }
+            | Effect::Send(_)) => {
+                self.process().given.insert((task, id), effect);
+                self.soon(world, Event::Perform(task, id));
+            }
+        }
+    }
+}
