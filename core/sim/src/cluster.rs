@@ -7,6 +7,7 @@ use mews_core::{id::NodeId, task::Task, time::Instant};
 use crate::{
     dice::Dice,
     host::{Crash, Happened, Host, Options, Sent},
+    net::{Net, Weather},
     world::{Event, World},
 };
 
@@ -16,6 +17,8 @@ pub struct Cluster {
     pub hosts: Vec<Host>,
     /// Time, chance, and what is to come.
     pub world: World,
+    /// What is between the machines.
+    pub net: Net,
 }
 
 /// The name of the node on a host.
@@ -25,14 +28,27 @@ fn name(host: usize) -> NodeId {
 }
 
 impl Cluster {
-    /// So many machines with empty disks, switched off.
-    pub fn new(seed: u64, hosts: usize, options: &Options) -> Self {
+    /// So many machines with empty disks, switched off, and a network between them. `zones` gives each its zone.
+    pub fn new(seed: u64, zones: &[usize], weather: Weather, options: &Options) -> Self {
         let mut dice = Dice::new(seed);
-        let hosts = (0..hosts).map(|number| {
-            Host::new(number, name(number), dice.child(), options.clone())
-        });
-        let hosts = hosts.collect();
-        Self { hosts, world: World::new(dice, options.keep_trace) }
+        let hosts = (0..zones.len())
+            .map(|number| Host::new(number, name(number), dice.child(), options.clone()));
+        let hosts: Vec<Host> = hosts.collect();
+        let names = hosts.iter().map(|host| host.node).collect();
+        let net = Net::new(dice.child(), weather, zones.to_vec(), names);
+        Self { hosts, world: World::new(dice, options.keep_trace), net }
+    }
+
+    /// One machine that is a cluster by itself.
+    pub fn single(seed: u64, options: &Options) -> Self {
+        Self::new(seed, &[0], Weather::default(), options)
+    }
+
+    /// Hands to the network what hosts have given, and does what comes of that.
+    fn flush(&mut self) {
+        while let Some(out) = self.world.out.pop_front() {
+            self.net.take(&mut self.world, &mut self.hosts, out);
+        }
     }
 
     /// Starts the process of a host.
@@ -40,12 +56,16 @@ impl Cluster {
     /// # Errors
     /// What a person would read if the store did not open.
     pub fn boot(&mut self, host: usize) -> Result<(), String> {
-        self.hosts[host].boot(&mut self.world)
+        let booted = self.hosts[host].boot(&mut self.world);
+        self.flush();
+        booted
     }
 
     /// Ends the process of a host.
     pub fn crash(&mut self, host: usize, how: Crash) {
         self.hosts[host].crash(&mut self.world, how);
+        self.world.out.clear();
+        self.net.crashed(&mut self.world, host);
     }
 
     /// Time passes while every machine is switched off.
@@ -57,11 +77,13 @@ impl Cluster {
     /// Sends a request to a host; it will be answered by [`Happened::Answered`] with this number.
     pub fn send(&mut self, host: usize, request: u64, sent: Sent) {
         self.hosts[host].send(&mut self.world, request, sent);
+        self.flush();
     }
 
     /// Runs a task on a host that nobody sent.
     pub fn start(&mut self, host: usize, task: Task) {
         self.hosts[host].start(&mut self.world, task);
+        self.flush();
     }
 
     /// The client of a request goes away after this time, if it is not answered by then.
@@ -79,9 +101,10 @@ impl Cluster {
         if self.world.happened.is_empty() {
             match self.world.pop()? {
                 Event::Host(host, event) => self.hosts[host].handle(&mut self.world, event),
-                Event::Net(event) => match event {},
+                Event::Net(event) => self.net.handle(&mut self.world, &mut self.hosts, event),
                 Event::Wake(number) => self.world.happened.push_back(Happened::Wake(number)),
             }
+            self.flush();
         }
         Some(self.world.happened.drain(..).collect())
     }

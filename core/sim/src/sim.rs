@@ -51,7 +51,7 @@ impl Sim {
         bytes[..8].copy_from_slice(&number.to_le_bytes());
         let mut seed = Seed::new(bytes);
         let client = Client::new(&key(), seed.child());
-        let cluster = Cluster::new(number, 1, &options);
+        let cluster = Cluster::single(number, &options);
         let mut sim = Self { cluster, client, next: 0, booted: Instant(0) };
         sim.boot()?;
         sim.prepare()?;

@@ -22,7 +22,7 @@ fn broken_start(cluster: &mut Cluster, step: u64) -> bool {
 fn a_crash_in_the_first_start() {
     for seed in 0..6 {
         for step in 0.. {
-            let mut cluster = Cluster::new(seed, 1, &Options::default());
+            let mut cluster = Cluster::single(seed, &Options::default());
             let whole = broken_start(&mut cluster, step);
             cluster.boot(0).unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
             assert!(step < 1000, "a start of {step} steps?");

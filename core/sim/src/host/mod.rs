@@ -5,6 +5,7 @@
 //! groups before their rows, unlinking after the commit that reaped. Each stage is an event, and a crash may come before any
 //! event, or in the middle of one.
 
+mod peers;
 mod perform;
 mod run;
 
@@ -23,7 +24,8 @@ use mews_core::{
     effect::{Completion, Effect, EffectId},
     http::{RequestHead, ResponseHead},
     id::{Hash, NodeId},
-    node::Node,
+    node::{Contact, Node, Saved, Setup, StateFile},
+    rpc::{self, Origin},
     store::{Batch, Snapshot, apply::Delays, read::holds_blocks},
     task::Task,
     time::{Instant, Now},
@@ -36,6 +38,7 @@ use crate::{
     dice::Dice,
     disk::SimDisk,
     fault::Fault,
+    net::{Net, PORT, Token},
     platter::Platter,
     sabotage,
     world::{self, World},
@@ -51,6 +54,8 @@ pub struct Options {
     pub config: Config,
     /// Which database it has.
     pub engine: Engine,
+    /// Whether it is a cluster by itself.
+    pub alone: bool,
     /// A fault to plant.
     pub fault: Option<Fault>,
     /// Whether to keep the trace's text.
@@ -69,7 +74,7 @@ impl Default for Options {
             tombstone_delay: Duration::from_secs(6),
             ..Config::default()
         };
-        Self { config, engine: Engine::Redb, fault: None, keep_trace: false }
+        Self { config, engine: Engine::Redb, alone: true, fault: None, keep_trace: false }
     }
 }
 
@@ -133,6 +138,8 @@ pub enum Event {
     NodeDue,
     /// A client goes away.
     Leave(u64),
+    /// A small file is on the disk.
+    Saved(EffectId, StateFile, Vec<u8>),
 }
 
 /// Who waits for a commit, and the pin that its block is kept by until then.
@@ -149,6 +156,8 @@ enum Kind {
     Job(EffectId),
     /// A flow that no client waits for.
     Start,
+    /// A peer's request.
+    Served(Token, rpc::Slot),
 }
 
 struct Running {
@@ -165,12 +174,11 @@ struct Running {
 struct Process {
     db: Database,
     files: Arc<Files>,
-    view: Arc<View>,
     node: Node,
     node_due: Option<Instant>,
     tasks: BTreeMap<u64, Running>,
     /// Effects that were given and are not performed yet. They may outlive their task.
-    given: BTreeMap<(u64, EffectId), Effect>,
+    given: BTreeMap<(u64, EffectId), (Effect, Origin)>,
     queue: VecDeque<(Batch, Waiter)>,
     writing: bool,
     blocks: Vec<(Payload, Pin, Batch, Waiter)>,
@@ -192,6 +200,8 @@ pub struct Host {
     slow: u32,
     medium: Medium,
     disk: Arc<SimDisk>,
+    /// The small files beside the database.
+    saved: Saved,
     process: Option<Process>,
     next_task: u64,
     boots: u64,
@@ -205,6 +215,7 @@ impl Host {
             node,
             medium: medium(&options),
             disk: Arc::new(SimDisk::new(options.fault)),
+            saved: Saved::default(),
             options,
             dice,
             skew: 0,
@@ -244,7 +255,7 @@ impl Host {
 
     /// The running node's view.
     pub fn view(&self) -> Option<Arc<View>> {
-        self.process.as_ref().map(|process| process.view.clone())
+        self.process.as_ref().map(|process| process.node.view().clone())
     }
 
     /// Starts the process.
@@ -266,14 +277,14 @@ impl Host {
         let options = FilesOptions { fsync: DataFsync::Batch, reserve: Some(0), used_before };
         let files = Files::open(self.disk.clone(), dirs, options);
         let files = files.map_err(|error| error.to_string())?;
-        let view = Arc::new(View::single(self.node, db.boot(), config));
-        world.trace.note(world.now, format_args!("host {} boot {}", self.number, db.boot()));
+        let boot = db.boot();
+        world.trace.note(world.now, format_args!("host {} boot {boot}", self.number));
         self.boots += 1;
-        let node = Node::new(view.clone(), self.dice.seed(), self.now(world));
+        let setup = self.setup(boot, config);
+        let node = Node::new(setup, self.now(world)).map_err(|error| error.to_string())?;
         self.process = Some(Process {
             db,
             files: Arc::new(files),
-            view,
             node,
             node_due: None,
             tasks: BTreeMap::new(),
@@ -286,6 +297,27 @@ impl Host {
         });
         self.drain_node(world);
         Ok(())
+    }
+
+    fn setup(&mut self, boot: u64, config: Config) -> Setup {
+        let seed = self.dice.seed();
+        if self.options.alone {
+            return Setup::alone(self.node, boot, config, seed);
+        }
+        // Everybody knows one other: the mesh is for the nodes to make.
+        let known = if self.number == 0 { 1 } else { 0 };
+        let bootstrap = vec![Contact { id: None, address: Net::address(known) }];
+        Setup {
+            id: self.node,
+            boot,
+            config,
+            seed,
+            hostname: format!("host-{}", self.number),
+            listen: Some(PORT),
+            public: Some(Net::address(self.number)),
+            bootstrap,
+            saved: self.saved.clone(),
+        }
     }
 
     /// Ends the process. Requests under way are answered with a broken connection.
@@ -320,6 +352,7 @@ impl Host {
         world.met.wipes += 1;
         world.trace.note(world.now, format_args!("host {} loses all it had", self.number));
         self.medium = medium(&self.options);
+        self.saved = Saved::default();
         self.disk = Arc::new(SimDisk::new(self.options.fault));
     }
 

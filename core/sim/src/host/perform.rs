@@ -5,7 +5,7 @@ use std::time::Duration;
 use mews_core::{
     block::Payload,
     effect::{ClientGone, Completion, Effect, EffectId, PeerError},
-    id::Hash,
+    id::{Hash, NodeId},
     store::{Answer, Applied, Batch, Outcome, Read, StoreError, Table, group::Group, read::read},
     table::key,
 };
@@ -15,13 +15,17 @@ use crate::{database::Database, fault::Fault, sabotage, world::World};
 
 impl Host {
     pub(super) fn perform(&mut self, world: &mut World, task: u64, id: EffectId) {
-        let Some(effect) = self.process().given.remove(&(task, id)) else { return };
+        let given = self.process().given.remove(&(task, id));
+        let Some((effect, origin)) = given else { return };
         world.met.effects += 1;
         let digest = sabotage::weigh_effect(&effect);
         world.trace.mark(world.now, &[0, self.number as u64, task, id.0, digest], || {
             let what = sabotage::describe(&effect);
             format!("host {} task {task} effect {}: {what}", self.number, id.0)
         });
+        if is_at(&effect).is_some_and(|at| at != self.node) {
+            return self.ask(world, task, id, effect, origin);
+        }
         let fault = self.options.fault;
         let completion = match effect {
             Effect::Read { at: _, read: plan } => {
@@ -208,6 +212,24 @@ impl Host {
         if process.writing {
             self.soon(world, Event::Write);
         }
+    }
+}
+
+/// Where an effect is to happen, if that may be another node.
+fn is_at(effect: &Effect) -> Option<NodeId> {
+    match effect {
+        Effect::Read { at, .. }
+        | Effect::Commit { at, .. }
+        | Effect::StoreBlock { at, .. }
+        | Effect::LoadBlock { at, .. }
+        | Effect::Holds { at, .. } => Some(*at),
+        Effect::Chore(_)
+        | Effect::Open(_)
+        | Effect::Pull { .. }
+        | Effect::Collect { .. }
+        | Effect::Respond { .. }
+        | Effect::Send(_)
+        | Effect::Cancel(_) => None,
     }
 }
 

@@ -3,13 +3,19 @@
 use std::time::Duration;
 
 use mews_core::{
-    effect::{Effect, EffectId, ResponseBody},
+    effect::{Effect, EffectId, PeerError, ResponseBody},
     node::{NodeEffect, NodeEvent},
+    rpc,
     task::Task,
 };
 
 use super::{Event, Happened, Host, Kind, Received, Running, Sent};
-use crate::{body::Body, sabotage, world::World};
+use crate::{
+    body::Body,
+    net::{Caller, Out},
+    sabotage,
+    world::World,
+};
 
 impl Host {
     /// Sends a request to the running node; it will be answered by [`Happened::Answered`] with this number.
@@ -107,6 +113,7 @@ impl Host {
                 self.drain_node(world);
             }
             Event::Leave(task) => self.leave(world, task),
+            Event::Saved(id, file, bytes) => self.save(world, id, file, bytes),
         }
     }
 
@@ -133,6 +140,23 @@ impl Host {
                         .trace
                         .note(world.now, format_args!("host {} job {}", self.number, job.name()));
                     self.run(world, job, Kind::Job(id), None);
+                }
+                NodeEffect::Dial { link, address, expected } => {
+                    let host = self.number;
+                    world.out.push_back(Out::Dial { host, link, address, expected });
+                }
+                NodeEffect::Close { link } => {
+                    world.out.push_back(Out::Close { host: self.number, link });
+                }
+                NodeEffect::Call { link, priority: _, message, patience } => {
+                    let (host, caller, expect) = (self.number, Caller::Node(id), None);
+                    let call = Out::Call { host, link, caller, expect, message, patience };
+                    world.out.push_back(call);
+                }
+                NodeEffect::Save { file, bytes } => {
+                    // In the order given: each is done before the next one's turn could come.
+                    let wait = Duration::from_millis(3);
+                    self.schedule(world, wait, Event::Saved(id, file, bytes));
                 }
             }
         }
@@ -165,6 +189,7 @@ impl Host {
             return;
         }
         let Some(running) = self.process().tasks.remove(&number) else { return };
+        let origin = running.task.origin();
         match running.kind {
             Kind::Request(request) => {
                 let received = running.received.filter(|_| !running.gone);
@@ -173,14 +198,21 @@ impl Host {
                     .trace
                     .note(now.mono, format_args!("request {request} answered: {status}"));
                 world.happened.push_back(Happened::Answered(request, received));
-                self.process().node.released();
+                self.process().node.released(now, origin);
                 self.drain_node(world);
             }
             Kind::Job(id) => {
-                self.process().node.handle_event(now, id, NodeEvent::JobDone);
+                self.process().node.handle_event(now, id, NodeEvent::Done);
                 self.drain_node(world);
             }
             Kind::Start => {}
+            Kind::Served(token, slot) => {
+                let reply = slot.get().cloned();
+                let reply = reply.unwrap_or_else(|| rpc::failed(PeerError::Busy));
+                world.out.push_back(Out::Reply(token, reply));
+                self.process().node.served(now, origin);
+                self.drain_node(world);
+            }
         }
     }
 
@@ -191,6 +223,8 @@ impl Host {
                 if world.dice.below(2) == 0 {
                     self.process().given.remove(&(task, cancelled));
                 }
+                let caller = Caller::Task(task, cancelled);
+                world.out.push_back(Out::Cancel { host: self.number, caller });
             }
             Effect::Open(intake) => {
                 let body = self.running(task).and_then(|running| running.body.as_mut());
@@ -215,7 +249,9 @@ impl Host {
             | Effect::Pull { .. }
             | Effect::Collect { .. }
             | Effect::Send(_)) => {
-                self.process().given.insert((task, id), effect);
+                let origin = self.running(task).map(|running| running.task.origin());
+                let origin = origin.expect("it gave the effect");
+                self.process().given.insert((task, id), (effect, origin));
                 self.soon(world, Event::Perform(task, id));
             }
         }
