@@ -8,13 +8,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use mews_core::{
-    store::{
-        BOOT_KEY, Batch, Cursor, Outcome, Snapshot, StoreError, Table, Writer,
-        apply::{Delays, apply},
-        map::MapStore,
-        redb::Db,
-    },
+use mews_core::store::{
+    BOOT_KEY, Batch, Cursor, Outcome, Snapshot, StoreError, Table, Writer,
+    apply::{Delays, apply},
+    map::MapStore,
+    redb::Db,
 };
 
 use crate::{dice::Dice, platter::Platter};
@@ -237,6 +235,10 @@ impl Snapshot for Undoable<'_> {
         until: Option<&[u8]>,
     ) -> Result<Box<dyn Cursor + 'a>, StoreError> {
         self.store.cursor(table, from, until)
+    }
+
+    fn count(&self, table: Table) -> Result<u64, StoreError> {
+        self.store.count(table)
     }
 }
 

@@ -398,10 +398,7 @@ impl Net {
         let port = 40_000 + number % 20_000;
         let (dialler, answerer) = (hosts[host].node, hosts[to].node);
         let theirs = hosts[to].link_accepted(world, dialler, format!("host-{host}:{port}"));
-        let ends = [
-            End { host, link, alive: true },
-            End { host: to, link: theirs, alive: true },
-        ];
+        let ends = [End { host, link, alive: true }, End { host: to, link: theirs, alive: true }];
         self.ends.insert((host, link), (number, 0));
         self.ends.insert((to, theirs), (number, 1));
         self.conns.insert(number, Conn { ends, calls: BTreeMap::new(), held: Vec::new() });

@@ -133,9 +133,10 @@ pub fn weigh(completion: &Completion) -> u64 {
             hash_rows(values.iter().map(|value| (value.as_deref().unwrap_or_default(), &[][..])))
         }
         Completion::Read(Ok(Answer::Object(object))) => {
-            hash_rows(object.iter().map(|(value, inline)| {
-                (&value[..], inline.as_deref().unwrap_or_default())
-            }))
+            let rows = object.iter();
+            hash_rows(
+                rows.map(|found| (&found.row[..], found.inline.as_deref().unwrap_or_default())),
+            )
         }
         Completion::Read(Err(_)) => 1,
         Completion::Committed(Ok(Outcome::Applied(applied))) => {

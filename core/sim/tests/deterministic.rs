@@ -28,7 +28,11 @@ fn two_runs_of_one_seed_leave_one_database() {
     let leave = || {
         let mut sim = Sim::new(7, Options::default()).expect("it starts");
         sim.rest().expect("it comes to rest");
-        (sim.host().platter().fingerprint(), sim.cluster.world.trace.hash(), sim.host().disk().mem.files())
+        (
+            sim.host().platter().fingerprint(),
+            sim.cluster.world.trace.hash(),
+            sim.host().disk().mem.files(),
+        )
     };
     assert_eq!(leave(), leave());
 }

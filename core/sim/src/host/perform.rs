@@ -190,10 +190,13 @@ impl Host {
                 reaped.extend_from_slice(&applied.reaped);
             }
             let done = Completion::Committed(outcome.map_err(PeerError::Store));
-            self.soon(world, match waiter.late {
-                Some(block) => Event::StoreLate(block, waiter.task, waiter.effect, done),
-                None => Event::Complete(waiter.task, waiter.effect, done),
-            });
+            self.soon(
+                world,
+                match waiter.late {
+                    Some(block) => Event::StoreLate(block, waiter.task, waiter.effect, done),
+                    None => Event::Complete(waiter.task, waiter.effect, done),
+                },
+            );
         }
         // The writer goes on once it has unlinked.
         self.soon(world, Event::Unlink(reaped));

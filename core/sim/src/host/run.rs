@@ -194,9 +194,7 @@ impl Host {
             Kind::Request(request) => {
                 let received = running.received.filter(|_| !running.gone);
                 let status = received.as_ref().map_or(0, |received| received.head.status);
-                world
-                    .trace
-                    .note(now.mono, format_args!("request {request} answered: {status}"));
+                world.trace.note(now.mono, format_args!("request {request} answered: {status}"));
                 world.happened.push_back(Happened::Answered(request, received));
                 self.process().node.released(now, origin);
                 self.drain_node(world);
