@@ -223,6 +223,30 @@ impl Ring {
         nodes
     }
 
+    /// Everybody who holds `position` in a version in force: for a row to be forgotten, each of them has to agree.
+    pub fn holders(&self, position: Position) -> Vec<NodeId> {
+        let mut nodes = Vec::new();
+        for node in self.writes.iter().flat_map(|sets| sets.at(position)) {
+            if !nodes.contains(node) {
+                nodes.push(*node);
+            }
+        }
+        nodes
+    }
+
+    /// The partitions, as first and last position: the largest ranges that lie within one partition of each version in force.
+    pub fn partitions(&self) -> impl Iterator<Item = (Position, Position)> + use<> {
+        let bits = self.writes.iter().map(|sets| sets.bits).max().unwrap_or(0);
+        let width = (1_u32 << 16) >> bits;
+        (0..1_u32 << bits).map(move |partition| {
+            let first = u16::try_from(partition * width).expect("below 2 to the 16th");
+            (
+                Position(first),
+                Position(first + u16::try_from(width - 1).expect("at most 2 to the 16th")),
+            )
+        })
+    }
+
     /// Whether `node` holds `position` in a version in force.
     pub fn holds(&self, node: NodeId, position: Position) -> bool {
         self.writes.iter().any(|sets| sets.at(position).contains(&node))

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Debug, path::Path};
 
 use mews_core::{
     checksum::{Algorithm, Checksum, ChecksumKind, Scope},
-    id::{BucketId, Hash, Position, VersionId},
+    id::{BucketId, Hash, NodeId, Position, VersionId},
     store::Table,
     table::{
         CounterRow,
@@ -146,8 +146,13 @@ fn uploads(samples: &mut Samples) {
         part: part(None),
     });
     samples.check(Table::Manifest, "manifest", &ManifestRow { parts: parts.into() });
-    samples.check(Table::Intent, "intent.writing", &IntentRow::Writing { boot: 300 });
+    let old = IntentRow::Writing { boot: 300, node: NodeId::default() };
+    samples.check(Table::Intent, "intent.writing", &old);
+    let writing = IntentRow::Writing { boot: 300, node: NodeId([0x55; 32]) };
+    samples.check(Table::Intent, "intent.writing.node", &writing);
+    samples.check(Table::Intent, "intent.abandoned", &IntentRow::Abandoned);
     samples.check(Table::Intent, "intent.done", &IntentRow::Done);
+    samples.check(Table::Intent, "intent.dropped", &IntentRow::Dropped);
 }
 
 fn lww<T>(value: T) -> Lww<T> {
@@ -179,7 +184,9 @@ fn access(samples: &mut Samples) {
 fn blocks(samples: &mut Samples) {
     let list = BlockListRow { block: HASH, len: 1 << 20 };
     samples.check(Table::BlockList, "block_list", &list);
-    samples.check(Table::BlockRef, "block_ref.live", &BlockRefRow::Live);
+    samples.check(Table::BlockRef, "block_ref.live", &BlockRefRow::Live { owner: None });
+    let owned = BlockRefRow::Live { owner: Some(Position(0x1234)) };
+    samples.check(Table::BlockRef, "block_ref.live.owner", &owned);
     samples.check(Table::BlockRef, "block_ref.dropped", &BlockRefRow::Dropped);
     samples.check(Table::BlockCount, "block_count", &BlockCountRow { refs: 3 });
     samples.check(Table::Fetch, "fetch", &FetchRow { queued: Timestamp(5) });
@@ -195,9 +202,12 @@ fn blocks(samples: &mut Samples) {
 
 fn jobs(samples: &mut Samples) {
     let position = Position(0x1234);
+    let key = Some(vec![1, 2]);
     let jobs = [
-        ("job.drop_data", Job::DropData { position, data: version(1) }),
-        ("job.drop_upload", Job::DropUpload { position, upload: version(1) }),
+        ("job.drop_data", Job::DropData { position, data: version(1), unless: None }),
+        ("job.drop_data.unless", Job::DropData { position, data: version(1), unless: key.clone() }),
+        ("job.drop_upload", Job::DropUpload { position, upload: version(1), unless: None }),
+        ("job.drop_upload.unless", Job::DropUpload { position, upload: version(1), unless: key }),
         ("job.tidy_upload", Job::TidyUpload { position, upload: version(1) }),
         ("job.collect", Job::Collect { table: 5, key: vec![1, 2], value: vec![3, 4] }),
         ("job.reap", Job::Reap { block: HASH }),

@@ -106,7 +106,8 @@ impl Host {
             | Read::Object { .. }
             | Read::Count(_)
             | Read::Scan { .. }
-            | Read::List(_) => None,
+            | Read::List(_)
+            | Read::Compare(_) => None,
         }
     }
 

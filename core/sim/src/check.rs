@@ -190,7 +190,7 @@ impl Check<'_> {
             Ok((key.to_vec(), decode::<IntentRow>(Table::Intent, value)?))
         })?;
         for (row_key, row) in rows {
-            if let IntentRow::Writing { boot: writer } = row {
+            if let IntentRow::Writing { boot: writer, node: _ } = row {
                 let id = VersionId::from_slice(&row_key[2..18]).unwrap_or_default();
                 if writer == boot {
                     // Somebody may still be writing; how much, nobody knows.
@@ -259,7 +259,7 @@ impl Check<'_> {
         for (row_key, row) in rows {
             let block = Hash::from_slice(&row_key[..32]).unwrap_or_default();
             let data = VersionId::from_slice(&row_key[32..]).unwrap_or_default();
-            if row == BlockRefRow::Live {
+            if row.is_live() {
                 live.insert((block, data));
                 *counts.entry(block).or_default() += 1;
             }

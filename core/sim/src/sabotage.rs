@@ -49,6 +49,7 @@ fn is_tombstone(op: &Op) -> bool {
         Op::Merge { .. }
         | Op::Remove { .. }
         | Op::Forget { .. }
+        | Op::Collect { .. }
         | Op::Enqueue { .. }
         | Op::Reap { .. } => false,
     }
@@ -58,11 +59,12 @@ fn is_intent(op: &Op) -> bool {
     match op {
         Op::Merge { table: Table::Intent, value, .. } => {
             let row = table::decode::<IntentRow>(Table::Intent, value);
-            row.is_ok_and(|row| row != IntentRow::Done)
+            row.is_ok_and(|row| matches!(row, IntentRow::Writing { .. }))
         }
         Op::Merge { .. }
         | Op::Remove { .. }
         | Op::Forget { .. }
+        | Op::Collect { .. }
         | Op::Enqueue { .. }
         | Op::Reap { .. } => false,
     }
@@ -234,6 +236,7 @@ fn rows_of(batch: &Batch) -> impl Iterator<Item = (&[u8], &[u8])> {
     batch.ops.iter().map(|op| match op {
         Op::Merge { key, value, .. } => (&key[..], &value[..]),
         Op::Remove { key, .. } | Op::Forget { key, .. } => (&key[..], &[][..]),
+        Op::Collect { key, value, .. } => (&key[..], &value[..]),
         Op::Enqueue { .. } => (&[][..], &[][..]),
         Op::Reap { block } => (&block.0[..], &[][..]),
     })
@@ -257,6 +260,7 @@ fn ops(batch: &Batch) -> String {
         Op::Merge { table, .. } => format!("+{}", table.name()),
         Op::Remove { table, .. } => format!("-{}", table.name()),
         Op::Forget { table, .. } => format!("forget {}", table.name()),
+        Op::Collect { table, .. } => format!("collect {}", table.name()),
         Op::Enqueue { job, .. } => beginning(&format!("{job:?}")).to_owned(),
         Op::Reap { block } => format!("reap {block:?}"),
     };

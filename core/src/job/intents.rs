@@ -51,10 +51,12 @@ fn stale(
     value: &[u8],
 ) -> Result<Option<(Position, VersionId)>, PeerError> {
     match table::decode(Table::Intent, value).map_err(PeerError::Store)? {
-        IntentRow::Writing { boot } if boot != view.boot => {
+        IntentRow::Writing { boot, node: _ } if boot != view.boot => {
             parse(row_key).map(Some).ok_or_else(|| damaged(Table::Intent, row_key))
         }
-        IntentRow::Writing { .. } | IntentRow::Done => Ok(None),
+        IntentRow::Writing { .. } | IntentRow::Abandoned | IntentRow::Done | IntentRow::Dropped => {
+            Ok(None)
+        }
     }
 }
 
@@ -68,7 +70,7 @@ async fn give_up(
 ) -> Result<bool, PeerError> {
     let now = cx.now().wall;
     let ops = vec![
-        Op::Enqueue { due: now, job: Job::DropData { position, data } },
+        Op::Enqueue { due: now, job: Job::DropData { position, data, unless: None } },
         intent_row(position, data, IntentRow::Done),
     ];
     let unchanged = Guard::Unchanged { table: Table::Intent, key: row_key, value };

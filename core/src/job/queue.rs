@@ -131,8 +131,10 @@ async fn side_by_side(cx: Cx, view: &View, entries: Vec<Entry>) -> Result<(), Pe
 /// Does a job and strikes it off, or puts it off. An error is one of the database.
 async fn one(cx: Cx, view: &View, row_key: Vec<u8>, job: Job) -> Result<(), PeerError> {
     let done = match &job {
-        Job::DropData { position, data } => data::drop_data(cx, view, *position, *data).await,
-        Job::DropUpload { position, upload } => {
+        Job::DropData { position, data, unless: _ } => {
+            data::drop_data(cx, view, *position, *data).await
+        }
+        Job::DropUpload { position, upload, unless: _ } => {
             upload::drop_upload(cx, view, *position, *upload).await
         }
         Job::TidyUpload { position, upload } => {

@@ -114,5 +114,5 @@ fn range(mut first: Vec<u8>) -> (Vec<u8>, Option<Vec<u8>>) {
 }
 
 fn drop_data(cx: Cx, position: Position, data: VersionId) -> Op {
-    Op::Enqueue { due: cx.now().wall, job: Job::DropData { position, data } }
+    Op::Enqueue { due: cx.now().wall, job: Job::DropData { position, data, unless: None } }
 }

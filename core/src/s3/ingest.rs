@@ -64,7 +64,7 @@ pub async fn blocks(
             if quorum::same_replicas(view, position, Position::of_block(block.hash())) =>
         {
             let block_max = block.len();
-            let rows = vec![list_row(position, data, 0, &block), ref_row(data, &block)];
+            let rows = vec![list_row(position, data, 0, &block), ref_row(position, data, &block)];
             Ok(Ingested { data, summary, block_max, intent: false, pending: Some((block, rows)) })
         }
         (block, end) => Box::pin(many(cx, view, position, data, block, end)).await,
@@ -110,9 +110,9 @@ pub async fn discard(cx: Cx, view: &View, position: Position, ingested: &Ingeste
 /// Queues data behind an intent to be dropped, unless the intent has been closed.
 pub(crate) async fn drop_data(cx: Cx, view: &View, position: Position, data: VersionId) {
     let now = cx.now().wall;
-    let writing = IntentRow::Writing { boot: view.boot };
+    let writing = IntentRow::Writing { boot: view.boot, node: view.node };
     let ops = vec![
-        Op::Enqueue { due: now, job: Job::DropData { position, data } },
+        Op::Enqueue { due: now, job: Job::DropData { position, data, unless: None } },
         intent_row(position, data, IntentRow::Done),
     ];
     let batch = Batch::new(now, ops).guarded(Guard::Unchanged {
@@ -208,13 +208,13 @@ impl<'a> Blocks<'a> {
     async fn push(&mut self, block: Payload) -> Result<(), PeerError> {
         let mut rows = vec![list_row(self.position, self.data, self.offset, &block)];
         if self.offset == 0 {
-            let writing = IntentRow::Writing { boot: self.view.boot };
+            let writing = IntentRow::Writing { boot: self.view.boot, node: self.view.node };
             rows.insert(0, intent_row(self.position, self.data, writing));
         } else if !self.begun || self.window.is_full() {
             self.window.next().await.expect("the first is under way, or all places are taken")?;
             self.begun = true;
         }
-        let reference = ref_row(self.data, &block);
+        let reference = ref_row(self.position, self.data, &block);
         self.offset += u64::from(block.len());
         self.block_max = self.block_max.max(block.len());
         let stored = store(self.cx, self.view, self.position, block, rows, reference);
@@ -264,11 +264,11 @@ pub(crate) fn list_row(position: Position, data: VersionId, offset: u64, block: 
     }
 }
 
-fn ref_row(data: VersionId, block: &Payload) -> Op {
+fn ref_row(position: Position, data: VersionId, block: &Payload) -> Op {
     Op::Merge {
         table: Table::BlockRef,
         key: key::block_ref(block.hash(), data),
-        value: table::encode(&BlockRefRow::Live),
+        value: table::encode(&BlockRefRow::Live { owner: Some(position) }),
         inline: None,
     }
 }

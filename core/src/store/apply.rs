@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Applied, Batch, Guard, Op, Outcome, StoreError, Table, Writer, hook};
+use super::{
+    Applied, Batch, Guard, Op, Outcome, StoreError, Table, Writer,
+    digest::{self, Fingerprint, RowHash},
+    hook,
+};
 use crate::{
     id::{BucketId, Hash},
     table::{
@@ -76,6 +80,13 @@ fn holds(guard: &Guard, at: Timestamp, snapshot: &dyn Writer) -> Result<bool, St
             }
             None => Ok(true),
         },
+        Guard::Wanted { position, data } => {
+            let intent = intent_of(&key::intent(*position, *data), snapshot)?;
+            Ok(match intent {
+                None | Some(IntentRow::Writing { .. } | IntentRow::Done) => true,
+                Some(IntentRow::Abandoned | IntentRow::Dropped) => false,
+            })
+        }
         Guard::Held { block } => {
             Ok(snapshot.get(Table::BlockCount, &key::block_count(*block))?.is_some())
         }
@@ -91,7 +102,13 @@ fn is_live(table: Table, key: &[u8], snapshot: &dyn Writer) -> Result<bool, Stor
         Table::Bucket => table::decode::<BucketRow>(table, &value).map(|row| !row.deleted),
         Table::AccessKey => table::decode::<AccessKeyRow>(table, &value).map(|row| !row.deleted),
         Table::Object => object::is_live(&value),
-        Table::Upload => table::decode::<UploadRow>(table, &value).map(|row| row.is_open()),
+        Table::Upload => {
+            let row: UploadRow = table::decode(table, &value)?;
+            // Closed elsewhere, and that it is void has come before the row that says why.
+            let (position, upload) = hook::upload_of(key)?;
+            let intent = intent_of(&key::intent(position, upload), snapshot)?;
+            Ok(row.is_open() && !voids(Table::Part, intent))
+        }
         Table::Meta
         | Table::AdminToken
         | Table::Inline
@@ -105,7 +122,23 @@ fn is_live(table: Table, key: &[u8], snapshot: &dyn Writer) -> Result<bool, Stor
         | Table::Queue
         | Table::Ballot
         | Table::Fetch
-        | Table::BlockError => Ok(true),
+        | Table::BlockError
+        | Table::Fingerprint => Ok(true),
+    }
+}
+
+/// What becomes of the data of an intent's key.
+fn intent_of(intent_key: &[u8], snapshot: &dyn Writer) -> Result<Option<IntentRow>, StoreError> {
+    let value = snapshot.get(Table::Intent, intent_key)?;
+    value.map(|value| table::decode(Table::Intent, &value)).transpose()
+}
+
+/// Whether rows of `table` under an id with this intent are void: they stay away, whoever brings them.
+fn voids(table: Table, intent: Option<IntentRow>) -> bool {
+    match intent {
+        None | Some(IntentRow::Writing { .. } | IntentRow::Abandoned) => false,
+        Some(IntentRow::Done) => table == Table::Part,
+        Some(IntentRow::Dropped) => true,
     }
 }
 
@@ -136,6 +169,7 @@ impl Body<'_> {
             }
             Op::Remove { table, key } => self.remove(*table, key),
             Op::Forget { table, key } => hook::forget(self, *table, key),
+            Op::Collect { table, key, value } => self.collect(*table, key, value),
             Op::Enqueue { due, job } => self.enqueue(*due, job),
             Op::Reap { block } => self.reap(*block),
         }
@@ -148,6 +182,9 @@ impl Body<'_> {
         value: &[u8],
         inline: Option<&[u8]>,
     ) -> Result<(), StoreError> {
+        if self.is_void(table, key)? {
+            return Ok(());
+        }
         match table {
             Table::Object => {
                 let merged = self.merge_row::<ObjectRow>(key, value)?;
@@ -167,7 +204,8 @@ impl Body<'_> {
             }
             Table::BlockRef => {
                 let merged = self.merge_row::<BlockRefRow>(key, value)?;
-                hook::block_ref(self, key, merged.before, Some(merged.after))
+                hook::block_ref(self, key, merged.before, Some(merged.after))?;
+                hook::dropped_ref(self, key, &merged)
             }
             Table::Alias => self.merge_row::<AliasRow>(key, value).map(drop),
             Table::Bucket => self.merge_row::<BucketRow>(key, value).map(drop),
@@ -185,9 +223,66 @@ impl Body<'_> {
                 self.writer.put(table, key, value)
             }
             Table::AdminToken => Err(invalid(table, "this version has no rows of this kind")),
-            Table::Inline | Table::BlockCount | Table::Counter | Table::Queue | Table::Fetch => {
+            Table::Inline
+            | Table::BlockCount
+            | Table::Counter
+            | Table::Queue
+            | Table::Fetch
+            | Table::Fingerprint => {
                 Err(invalid(table, "rows of this kind are kept by hooks, not merged"))
             }
+        }
+    }
+
+    /// Whether a row's data or upload has been dropped, so that the row must not come back.
+    fn is_void(&self, table: Table, row_key: &[u8]) -> Result<bool, StoreError> {
+        if !matches!(table, Table::Part | Table::Manifest | Table::BlockList) {
+            return Ok(false);
+        }
+        // Such keys begin with that of the intent: position and id.
+        let intent_key = row_key.get(..18).ok_or_else(|| invalid(table, "key too short"))?;
+        Ok(voids(table, intent_of(intent_key, self.writer)?))
+    }
+
+    /// Replaces a row's value, or removes the row, and keeps the fingerprint that counts it.
+    fn replace(
+        &mut self,
+        table: Table,
+        row_key: &[u8],
+        before: Option<&[u8]>,
+        after: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        match after {
+            Some(value) => self.writer.put(table, row_key, value)?,
+            None => self.writer.delete(table, row_key)?,
+        }
+        let Some(position) = digest::counted_at(table, row_key)? else { return Ok(()) };
+        if before == after {
+            return Ok(());
+        }
+        let key = digest::fingerprint_key(table, position);
+        let mut fingerprint = match self.writer.get(Table::Fingerprint, &key)? {
+            Some(value) => table::decode(Table::Fingerprint, &value)?,
+            None => Fingerprint::default(),
+        };
+        if let Some(value) = before {
+            fingerprint.subtract(RowHash::of(row_key, value));
+        }
+        if let Some(value) = after {
+            fingerprint.add(RowHash::of(row_key, value));
+        }
+        if fingerprint == Fingerprint::default() {
+            self.writer.delete(Table::Fingerprint, &key)
+        } else {
+            self.writer.put(Table::Fingerprint, &key, &table::encode(&fingerprint))
+        }
+    }
+
+    pub(super) fn delete(&mut self, table: Table, row_key: &[u8]) -> Result<(), StoreError> {
+        let before = self.writer.get(table, row_key)?;
+        match before {
+            Some(before) => self.replace(table, row_key, Some(&before), None),
+            None => Ok(()),
         }
     }
 
@@ -199,7 +294,7 @@ impl Body<'_> {
         let stored = self.writer.get(R::TABLE, key)?;
         let merged = merge::rows::<R>(stored.as_deref(), value)?;
         if let Some(bytes) = &merged.write {
-            self.writer.put(R::TABLE, key, bytes)?;
+            self.replace(R::TABLE, key, stored.as_deref(), Some(bytes))?;
         }
         Ok(merged)
     }
@@ -225,7 +320,7 @@ impl Body<'_> {
             Table::Meta if key == super::FORMAT_KEY || key == super::BOOT_KEY => {
                 return Err(invalid(table, "the format marker and the boot counter stay"));
             }
-            Table::Inline | Table::BlockCount | Table::Counter => {
+            Table::Inline | Table::BlockCount | Table::Counter | Table::Fingerprint => {
                 return Err(invalid(table, "rows of this kind are kept by hooks, not removed"));
             }
             // No hook: what these rows stand for is dropped by the job that removes them.
@@ -243,7 +338,19 @@ impl Body<'_> {
             | Table::Fetch
             | Table::BlockError => {}
         }
-        self.writer.delete(table, key)
+        self.delete(table, key)
+    }
+
+    fn collect(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        if !digest::is_tombstone(table, value)? {
+            return Err(invalid(table, "only tombstones are collected"));
+        }
+        if self.writer.get(table, key)?.as_deref() == Some(value)
+            && digest::is_spent(&*self.writer, table, key, value)?
+        {
+            self.replace(table, key, Some(value), None)?;
+        }
+        Ok(())
     }
 
     /// Puts a job into the queue. The same job due at the same time is one row.

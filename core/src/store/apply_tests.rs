@@ -5,7 +5,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    id::{Position, VersionId},
+    id::{NodeId, Position, VersionId},
     store::{Snapshot, map::MapStore},
     table::{
         encode,
@@ -132,10 +132,17 @@ fn what_a_loser_had_is_dropped_whichever_comes_first() {
     let winner = || object(9, Content::Inline(meta(1)));
     let parts = Parts { upload: version(3), count: 1, pages: vec![0] };
     let losers = [
-        (blocks(10, 4), Job::DropData { position: position(), data: version(4) }),
+        (
+            blocks(10, 4),
+            Job::DropData { position: position(), data: version(4), unless: Some(object_key()) },
+        ),
         (
             Content::Parts(meta(10), parts),
-            Job::DropUpload { position: position(), upload: version(3) },
+            Job::DropUpload {
+                position: position(),
+                upload: version(3),
+                unless: Some(object_key()),
+            },
         ),
     ];
     for (content, job) in losers {
@@ -161,7 +168,7 @@ fn an_upload_is_counted_while_open_and_tidied_or_dropped_when_closed() {
     let position = position();
     let jobs = [
         (Some("e".to_owned()), Job::TidyUpload { position, upload: version(3) }),
-        (None, Job::DropUpload { position, upload: version(3) }),
+        (None, Job::DropUpload { position, upload: version(3), unless: None }),
     ];
     for (etag, job) in jobs {
         let mut store = MapStore::default();
@@ -197,7 +204,7 @@ fn of_two_uploads_of_one_part_the_later_stays() {
         run(&mut store, order.map(|data| row(key.clone(), &part(data))).into());
         run(&mut store, vec![row(key.clone(), &part(6))]);
         assert_eq!(store.get(Table::Part, &key), Ok(Some(encode(&part(6)))));
-        let dropped = Job::DropData { position: position(), data: version(4) };
+        let dropped = Job::DropData { position: position(), data: version(4), unless: None };
         assert_eq!(queue(&store), [(AT, dropped)]);
     }
 }
@@ -206,10 +213,10 @@ fn of_two_uploads_of_one_part_the_later_stays() {
 fn an_intent_that_is_done_is_collected_later() {
     let key = key::intent(position(), version(1));
     let mut store = MapStore::default();
-    run(&mut store, vec![row(key.clone(), &IntentRow::Writing { boot: 1 })]);
+    run(&mut store, vec![row(key.clone(), &IntentRow::Writing { boot: 1, node: NodeId([1; 32]) })]);
     assert_eq!(queue(&store), []);
     run(&mut store, vec![row(key.clone(), &IntentRow::Done), row(key.clone(), &IntentRow::Done)]);
-    run(&mut store, vec![row(key.clone(), &IntentRow::Writing { boot: 1 })]);
+    run(&mut store, vec![row(key.clone(), &IntentRow::Writing { boot: 1, node: NodeId([1; 32]) })]);
     let (table, value) = (table_number(Table::Intent), encode(&IntentRow::Done));
     let collect = Job::Collect { table, key, value };
     assert_eq!(queue(&store), [(AT.after(DELAYS.tombstone), collect)]);
@@ -218,7 +225,8 @@ fn an_intent_that_is_done_is_collected_later() {
 #[test]
 fn a_block_is_reaped_only_while_nothing_refers_to_it() {
     let block = Hash([9; 32]);
-    let reference = |data| row(key::block_ref(block, version(data)), &BlockRefRow::Live);
+    let reference =
+        |data| row(key::block_ref(block, version(data)), &BlockRefRow::Live { owner: None });
     let remove = |data| {
         let key = key::block_ref(block, version(data));
         Op::Remove { table: Table::BlockRef, key }
@@ -232,7 +240,10 @@ fn a_block_is_reaped_only_while_nothing_refers_to_it() {
     let dropped = row(key::block_ref(block, version(2)), &BlockRefRow::Dropped);
     run(&mut store, vec![dropped, reference(2), remove(2)]);
     assert_eq!(refs(&store, block), Some(0));
-    assert_eq!(queue(&store), [(AT.after(DELAYS.block), Job::Reap { block })]);
+    let (table, value) = (table_number(Table::BlockRef), encode(&BlockRefRow::Dropped));
+    let collect = Job::Collect { table, key: key::block_ref(block, version(2)), value };
+    let reap = (AT.after(DELAYS.block), Job::Reap { block });
+    assert_eq!(queue(&store), [reap, (AT.after(DELAYS.tombstone), collect)]);
     assert!(!refused(&mut store, Guard::Held { block }), "the file is still there");
 
     // Referred to again before its time has come.
@@ -285,7 +296,7 @@ fn batches_that_make_no_sense_are_errors() {
             &object_key(),
             encode(&ObjectRow { version: version(1), content: Content::Inline(meta(1)) }),
         ),
-        merge(Table::BlockRef, b"short", encode(&BlockRefRow::Live)),
+        merge(Table::BlockRef, b"short", encode(&BlockRefRow::Live { owner: None })),
         merge(Table::BlockCount, &[0; 32], encode(&BlockCountRow { refs: 1 })),
         merge(Table::Counter, &BUCKET.0, encode(&CounterRow::default())),
         merge(Table::Meta, crate::store::FORMAT_KEY, b"mine".to_vec()),
@@ -323,7 +334,8 @@ fn agreed(store: &MapStore) -> BTreeMap<Table, Rows> {
 fn any_op() -> impl Strategy<Value = Op> {
     let content =
         prop_oneof![Just(Content::Deleted), Just(Content::Inline(meta(3))), Just(blocks(5, 1)),];
-    let reference = prop_oneof![Just(BlockRefRow::Live), Just(BlockRefRow::Dropped)];
+    let reference =
+        prop_oneof![Just(BlockRefRow::Live { owner: None }), Just(BlockRefRow::Dropped)];
     prop_oneof![
         // One content to a version, as in life.
         (1..6_u64, content).prop_map(|(at, content)| {

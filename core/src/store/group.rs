@@ -66,6 +66,7 @@ fn size(batch: &Batch) -> usize {
         Op::Merge { key, value, inline, table: _ } => {
             key.len() + value.len() + inline.as_ref().map_or(0, |payload| payload.len())
         }
+        Op::Collect { key, value, table: _ } => key.len() + value.len(),
         Op::Remove { key, table: _ } | Op::Forget { key, table: _ } => key.len(),
         Op::Enqueue { .. } | Op::Reap { .. } => SMALL_ROW,
     });

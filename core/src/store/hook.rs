@@ -42,9 +42,9 @@ pub(super) fn object(
         if before.version > incoming.version {
             let stamp = Some(before.version.stamp());
             body.applied.superseded_by = body.applied.superseded_by.max(stamp);
-            drop_content(body, position, incoming, Some(after))?;
+            drop_content(body, row_key, position, incoming, Some(after))?;
         } else if before.version < incoming.version {
-            drop_content(body, position, before, Some(after))?;
+            drop_content(body, row_key, position, before, Some(after))?;
         }
     }
     if after != incoming || before.as_ref() == Some(after) {
@@ -86,7 +86,7 @@ pub(super) fn object_removed(
     row: &ObjectRow,
 ) -> Result<(), StoreError> {
     let position = position_of(Table::Object, row_key)?;
-    drop_content(body, position, row, None)?;
+    drop_content(body, row_key, position, row, None)?;
     let (objects, bytes) = weight(Some(row));
     body.count(bucket_of(Table::Object, row_key)?, -objects, -bytes, 0)
 }
@@ -95,6 +95,7 @@ pub(super) fn object_removed(
 /// unreferenced block stays on disk: a GET that has read the losing row goes on reading their lists, page by page.
 fn drop_content(
     body: &mut Body<'_>,
+    row_key: &[u8],
     position: Position,
     loser: &ObjectRow,
     winner: Option<&ObjectRow>,
@@ -112,10 +113,12 @@ fn drop_content(
             Ok(())
         }
         (Content::Blocks(_, lost), _) => {
-            body.enqueue(due, &Job::DropData { position, data: lost.data })
+            let unless = Some(row_key.to_vec());
+            body.enqueue(due, &Job::DropData { position, data: lost.data, unless })
         }
         (Content::Parts(_, lost), _) => {
-            body.enqueue(due, &Job::DropUpload { position, upload: lost.upload })
+            let unless = Some(row_key.to_vec());
+            body.enqueue(due, &Job::DropUpload { position, upload: lost.upload, unless })
         }
     }
 }
@@ -132,7 +135,7 @@ fn collect(
     body.enqueue(due, &Job::Collect { table: table_number(table), key, value })
 }
 
-fn upload_of(row_key: &[u8]) -> Result<(Position, VersionId), StoreError> {
+pub(super) fn upload_of(row_key: &[u8]) -> Result<(Position, VersionId), StoreError> {
     let parts = key::upload_parts(row_key).ok_or_else(|| short_key(Table::Upload, row_key))?;
     Ok((position_of(Table::Upload, row_key)?, parts.1))
 }
@@ -152,7 +155,7 @@ pub(super) fn upload(
     if let UploadRow::Closed { etag } = after {
         let job = match etag {
             Some(_) => Job::TidyUpload { position, upload },
-            None => Job::DropUpload { position, upload },
+            None => Job::DropUpload { position, upload, unless: None },
         };
         body.enqueue(body.at, &job)?;
         let tombstone = write.as_ref().expect("a row that changed is written");
@@ -172,7 +175,7 @@ pub(super) fn upload_removed(
         return Ok(());
     }
     let (position, upload) = upload_of(row_key)?;
-    body.enqueue(body.at, &Job::DropUpload { position, upload })?;
+    body.enqueue(body.at, &Job::DropUpload { position, upload, unless: None })?;
     body.count(bucket_of(Table::Upload, row_key)?, 0, 0, -1)
 }
 
@@ -187,7 +190,7 @@ pub(super) fn part(
     let at = body.at;
     for lost in [before.data, merged.incoming.data] {
         if lost != merged.after.data {
-            body.enqueue(at, &Job::DropData { position, data: lost })?;
+            body.enqueue(at, &Job::DropData { position, data: lost, unless: None })?;
         }
     }
     Ok(())
@@ -199,9 +202,17 @@ pub(super) fn intent(
     row_key: &[u8],
     merged: &Merged<IntentRow>,
 ) -> Result<(), StoreError> {
-    match (merged.after, &merged.write) {
-        (IntentRow::Done, Some(tombstone)) => collect(body, Table::Intent, row_key, tombstone),
-        (IntentRow::Done, None) | (IntentRow::Writing { .. }, _) => Ok(()),
+    let Some(written) = &merged.write else { return Ok(()) };
+    match merged.after {
+        IntentRow::Writing { .. } | IntentRow::Abandoned => Ok(()),
+        IntentRow::Done => collect(body, Table::Intent, row_key, written),
+        IntentRow::Dropped => {
+            let position = position_of(Table::Intent, row_key)?;
+            let data = row_key.get(2..).and_then(VersionId::from_slice);
+            let data = data.ok_or_else(|| short_key(Table::Intent, row_key))?;
+            body.enqueue(body.at, &Job::DropData { position, data, unless: None })?;
+            collect(body, Table::Intent, row_key, written)
+        }
     }
 }
 
@@ -216,7 +227,7 @@ pub(super) fn block_ref(
     let (hash, data) = row_key.split_at_checked(32).ok_or_else(malformed)?;
     let block = Hash::from_slice(hash).ok_or_else(malformed)?;
     VersionId::from_slice(data).ok_or_else(malformed)?;
-    let live = |row: Option<BlockRefRow>| i64::from(row == Some(BlockRefRow::Live));
+    let live = |row: Option<BlockRefRow>| i64::from(row.is_some_and(BlockRefRow::is_live));
     let change = live(after) - live(before);
     if change == 0 {
         return Ok(());
@@ -271,10 +282,25 @@ pub(super) fn forget(body: &mut Body<'_>, table: Table, row_key: &[u8]) -> Resul
         | Table::Queue
         | Table::Ballot
         | Table::Fetch
-        | Table::BlockError => {
+        | Table::BlockError
+        | Table::Fingerprint => {
             let reason = "only sharded rows are forgotten".to_owned();
             return Err(StoreError::Damaged { table, reason });
         }
     }
-    body.writer.delete(table, row_key)
+    body.delete(table, row_key)
+}
+
+/// After a reference was merged: that it was dropped is remembered until every replica knows.
+pub(super) fn dropped_ref(
+    body: &mut Body<'_>,
+    row_key: &[u8],
+    merged: &Merged<BlockRefRow>,
+) -> Result<(), StoreError> {
+    match (merged.after, &merged.write) {
+        (BlockRefRow::Dropped, Some(tombstone)) => {
+            collect(body, Table::BlockRef, row_key, tombstone)
+        }
+        (BlockRefRow::Dropped, None) | (BlockRefRow::Live { .. }, _) => Ok(()),
+    }
 }

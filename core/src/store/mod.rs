@@ -6,6 +6,7 @@
 //! only then completes the waiters. Reads ([`read`](read::read)) run on snapshots and never wait for the writer.
 
 pub mod apply;
+pub mod digest;
 pub mod group;
 mod hook;
 mod list;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{BucketId, Hash, VersionId},
+    id::{BucketId, Hash, Position, VersionId},
     time::{Stamp, Timestamp},
 };
 
@@ -65,11 +66,13 @@ pub enum Table {
     Fetch,
     /// Local: blocks that could not be fetched, and when they are tried again.
     BlockError,
+    /// Local: a fingerprint of the rows of each table and position, kept with every change of one. See [`digest`].
+    Fingerprint,
 }
 
 impl Table {
     /// Every table, in the order in which an empty database creates them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Meta,
         Self::Alias,
         Self::Bucket,
@@ -89,6 +92,7 @@ impl Table {
         Self::Ballot,
         Self::Fetch,
         Self::BlockError,
+        Self::Fingerprint,
     ];
 
     /// The table's name in the database. Never changed once released.
@@ -113,6 +117,7 @@ impl Table {
             Self::Ballot => "ballot",
             Self::Fetch => "fetch",
             Self::BlockError => "block_error",
+            Self::Fingerprint => "fingerprint",
         }
     }
 }
@@ -277,6 +282,18 @@ pub enum Op {
         #[serde(with = "serde_bytes")]
         key: Vec<u8>,
     },
+    /// Removes a tombstone that every replica has, if this is the row that stands here and all that it voids is gone from here.
+    /// Otherwise nothing happens.
+    Collect {
+        /// The table.
+        table: Table,
+        /// The row's key.
+        #[serde(with = "serde_bytes")]
+        key: Vec<u8>,
+        /// The encoded tombstone.
+        #[serde(with = "serde_bytes")]
+        value: Vec<u8>,
+    },
     /// Puts a job into the local queue.
     Enqueue {
         /// Not before this time.
@@ -353,6 +370,13 @@ pub enum Guard {
         /// The version about to be written.
         version: VersionId,
     },
+    /// Nobody has given up the data: its intent is not abandoned and not dropped. Asked for by the batch that names the data.
+    Wanted {
+        /// The ring position of its block list.
+        position: Position,
+        /// The data.
+        data: VersionId,
+    },
     /// The block is known here: a reference made now will keep it.
     Held {
         /// The block.
@@ -413,6 +437,8 @@ pub enum Read {
     Count(Vec<Table>),
     /// One page of a bucket's listing, merged over index shards. Answered by [`Answer::Listing`].
     List(List),
+    /// Where replicas differ. Answered by [`Answer::Compared`].
+    Compare(digest::Question),
 }
 
 /// One page of the objects (or open uploads) of a bucket, in key order over all the shards named.
@@ -530,6 +556,8 @@ pub enum Answer {
     Counts(Vec<u64>),
     /// To [`Read::List`].
     Listing(Listing),
+    /// To [`Read::Compare`].
+    Compared(digest::Findings),
 }
 
 impl Answer {
@@ -561,6 +589,12 @@ impl Answer {
     pub fn into_listing(self) -> Listing {
         let Self::Listing(listing) = self else { self.unasked("a List") };
         listing
+    }
+
+    /// The answer to a [`Read::Compare`].
+    pub fn into_compared(self) -> digest::Findings {
+        let Self::Compared(findings) = self else { self.unasked("a Compare") };
+        findings
     }
 
     fn unasked(&self, question: &str) -> ! {

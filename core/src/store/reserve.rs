@@ -66,9 +66,14 @@ fn stores(op: &Op) -> bool {
             | Table::Queue
             | Table::Ballot
             | Table::Fetch
-            | Table::BlockError => false,
+            | Table::BlockError
+            | Table::Fingerprint => false,
         },
-        Op::Remove { .. } | Op::Forget { .. } | Op::Enqueue { .. } | Op::Reap { .. } => false,
+        Op::Remove { .. }
+        | Op::Forget { .. }
+        | Op::Collect { .. }
+        | Op::Enqueue { .. }
+        | Op::Reap { .. } => false,
     }
 }
 
@@ -97,7 +102,7 @@ mod tests {
         let storing = [
             object(Content::Inline(Meta::default())),
             merge(Table::Upload, &open),
-            merge(Table::Intent, &IntentRow::Writing { boot: 1 }),
+            merge(Table::Intent, &IntentRow::Writing { boot: 1, node: crate::id::NodeId([1; 32]) }),
             merge(Table::BlockList, &0),
         ];
         let reap = Job::Reap { block: crate::id::Hash::default() };

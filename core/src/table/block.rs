@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{id::Hash, time::Timestamp};
+use crate::{
+    id::{Hash, Position},
+    time::Timestamp,
+};
 
 /// The value of a row in [`Table::BlockList`](crate::store::Table::BlockList), keyed by (data id, offset). Immutable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,13 +21,56 @@ pub struct BlockListRow {
 /// The value of a row in [`Table::BlockRef`](crate::store::Table::BlockRef), keyed by (block, data id). Dropped absorbs live: a data id, once
 /// dropped, never comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "BlockRefForm", into = "BlockRefForm")]
 pub enum BlockRefRow {
     /// The data has this block.
+    Live {
+        /// The ring position at which the data's blocks are listed. Not in rows of the time when there was but one node.
+        owner: Option<Position>,
+    },
+    /// The data is gone.
+    Dropped,
+}
+
+impl BlockRefRow {
+    /// Whether it keeps its block.
+    pub fn is_live(self) -> bool {
+        match self {
+            Self::Live { .. } => true,
+            Self::Dropped => false,
+        }
+    }
+}
+
+/// A [`BlockRefRow`] as it is encoded: the form without an owner is older.
+#[derive(Serialize, Deserialize)]
+enum BlockRefForm {
     #[serde(rename = "l")]
     Live,
-    /// The data is gone.
+    #[serde(rename = "o")]
+    Owned(Position),
     #[serde(rename = "d")]
     Dropped,
+}
+
+impl From<BlockRefForm> for BlockRefRow {
+    fn from(form: BlockRefForm) -> Self {
+        match form {
+            BlockRefForm::Live => Self::Live { owner: None },
+            BlockRefForm::Owned(owner) => Self::Live { owner: Some(owner) },
+            BlockRefForm::Dropped => Self::Dropped,
+        }
+    }
+}
+
+impl From<BlockRefRow> for BlockRefForm {
+    fn from(row: BlockRefRow) -> Self {
+        match row {
+            BlockRefRow::Live { owner: None } => Self::Live,
+            BlockRefRow::Live { owner: Some(owner) } => Self::Owned(owner),
+            BlockRefRow::Dropped => Self::Dropped,
+        }
+    }
 }
 
 /// The value of a row in [`Table::BlockCount`](crate::store::Table::BlockCount). Local; kept by the hook of `BlockRef`.

@@ -87,9 +87,12 @@ impl Row for IntentRow {
 
     fn merge(self, other: Self) -> Self {
         match (self, other) {
+            (Self::Dropped, _) | (_, Self::Dropped) => Self::Dropped,
             (Self::Done, _) | (_, Self::Done) => Self::Done,
-            (Self::Writing { boot: a }, Self::Writing { boot: b }) => {
-                Self::Writing { boot: a.max(b) }
+            (Self::Abandoned, _) | (_, Self::Abandoned) => Self::Abandoned,
+            // One writer to an id, so equal.
+            (Self::Writing { boot: a, node: m }, Self::Writing { boot: b, node: n }) => {
+                Self::Writing { boot: a.max(b), node: m.max(n) }
             }
         }
     }
@@ -109,7 +112,7 @@ impl Row for BlockRefRow {
     fn merge(self, other: Self) -> Self {
         match (self, other) {
             (Self::Dropped, _) | (_, Self::Dropped) => Self::Dropped,
-            (Self::Live, Self::Live) => Self::Live,
+            (Self::Live { owner: a }, Self::Live { owner: b }) => Self::Live { owner: a.max(b) },
         }
     }
 }
@@ -232,7 +235,8 @@ pub fn encoded(table: Table, a: Vec<u8>, b: Vec<u8>) -> Result<Vec<u8>, StoreErr
         | Table::Queue
         | Table::Ballot
         | Table::Fetch
-        | Table::BlockError => Ok(a.max(b)),
+        | Table::BlockError
+        | Table::Fingerprint => Ok(a.max(b)),
     }
 }
 

@@ -9,7 +9,7 @@ use proptest::{
 use super::*;
 use crate::{
     checksum::{Algorithm, ChecksumKind, Scope},
-    id::{BucketId, Hash, VersionId},
+    id::{BucketId, Hash, NodeId, Position, VersionId},
     table::{
         access::Permissions,
         object::{Content, Data, Meta, Parts},
@@ -69,7 +69,13 @@ fn manifest() -> impl Strategy<Value = ManifestRow> {
 }
 
 fn intent() -> impl Strategy<Value = IntentRow> {
-    prop_oneof![(0..3_u64).prop_map(|boot| IntentRow::Writing { boot }), Just(IntentRow::Done)]
+    prop_oneof![
+        (0..3_u64, 0..2_u8)
+            .prop_map(|(boot, node)| IntentRow::Writing { boot, node: NodeId([node; 32]) }),
+        Just(IntentRow::Abandoned),
+        Just(IntentRow::Done),
+        Just(IntentRow::Dropped),
+    ]
 }
 
 fn block_list() -> impl Strategy<Value = BlockListRow> {
@@ -77,7 +83,10 @@ fn block_list() -> impl Strategy<Value = BlockListRow> {
 }
 
 fn block_ref() -> impl Strategy<Value = BlockRefRow> {
-    prop_oneof![Just(BlockRefRow::Live), Just(BlockRefRow::Dropped)]
+    prop_oneof![
+        option::of((0..2_u16).prop_map(Position)).prop_map(|owner| BlockRefRow::Live { owner }),
+        Just(BlockRefRow::Dropped),
+    ]
 }
 
 fn bucket_id() -> impl Strategy<Value = BucketId> {

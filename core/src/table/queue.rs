@@ -20,6 +20,15 @@ pub enum Job {
         /// The data.
         #[serde(rename = "d")]
         data: VersionId,
+        /// The key of the object row that may have come to name the data again since: then it is kept. See
+        /// [`Guard::Newest`](crate::store::Guard::Newest).
+        #[serde(
+            rename = "o",
+            with = "serde_bytes",
+            default,
+            skip_serializing_if = "Option::is_none"
+        )]
+        unless: Option<Vec<u8>>,
     },
     /// Drop every part of an upload and its manifest.
     #[serde(rename = "upload")]
@@ -30,6 +39,14 @@ pub enum Job {
         /// The upload.
         #[serde(rename = "u")]
         upload: VersionId,
+        /// The key of the object row that may have come to name the upload again since: then it is kept.
+        #[serde(
+            rename = "o",
+            with = "serde_bytes",
+            default,
+            skip_serializing_if = "Option::is_none"
+        )]
+        unless: Option<Vec<u8>>,
     },
     /// After completion: drop the parts that the manifest does not name, and the part rows of all.
     #[serde(rename = "tidy")]

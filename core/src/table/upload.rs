@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     checksum::{Checksum, ChecksumKind},
-    id::VersionId,
+    id::{NodeId, VersionId},
 };
 
 /// The value of a row in [`Table::Upload`](crate::store::Table::Upload). Closed absorbs open.
@@ -86,7 +86,8 @@ pub struct ManifestPart {
     pub part: PartRow,
 }
 
-/// The value of a row in [`Table::Intent`](crate::store::Table::Intent): somebody is writing data under this id. Done absorbs writing.
+/// The value of a row in [`Table::Intent`](crate::store::Table::Intent): what becomes of the data of an id (of blocks listed, or of an upload's
+/// parts). The later in the order of the variants absorbs the earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IntentRow {
     /// Blocks are being written by the process of this boot number; if that is over, they are nobody's.
@@ -95,8 +96,22 @@ pub enum IntentRow {
         /// See [`crate::view::View::boot`].
         #[serde(rename = "b")]
         boot: u64,
+        /// The node that writes. Zeros in rows of the time when there was but one.
+        #[serde(rename = "n", default, skip_serializing_if = "is_nobody")]
+        node: NodeId,
     },
-    /// The rows that name the data are committed, or its blocks are queued to be dropped.
+    /// The writer is gone. No batch that names the data is accepted any more; whether one was before is being found out.
+    #[serde(rename = "a")]
+    Abandoned,
+    /// The rows that name the data are committed. Of an upload: it is complete, and rows of its parts are void.
     #[serde(rename = "d")]
     Done,
+    /// The data is garbage: what is listed under its id is void, wherever it turns up.
+    #[serde(rename = "v")]
+    Dropped,
+}
+
+/// Whether an intent is of the time before there were several nodes.
+fn is_nobody(node: &NodeId) -> bool {
+    *node == NodeId::default()
 }

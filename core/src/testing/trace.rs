@@ -43,6 +43,7 @@ fn reading(read: &Read) -> String {
         Read::Scan { table, .. } => format!("scan {}", table.name()),
         Read::Count(tables) => format!("count {} tables", tables.len()),
         Read::List(list) => format!("list {}", list.table.name()),
+        Read::Compare(_) => "compare".to_owned(),
     }
 }
 
@@ -59,7 +60,9 @@ fn change(op: &Op) -> String {
         Op::Merge { table: Table::Intent, value, .. } => {
             match table::decode::<IntentRow>(Table::Intent, value) {
                 Ok(IntentRow::Writing { .. }) => "intent writing".to_owned(),
+                Ok(IntentRow::Abandoned) => "intent abandoned".to_owned(),
                 Ok(IntentRow::Done) => "intent done".to_owned(),
+                Ok(IntentRow::Dropped) => "intent dropped".to_owned(),
                 Err(error) => error.to_string(),
             }
         }
@@ -69,6 +72,7 @@ fn change(op: &Op) -> String {
         Op::Merge { table, .. } => table.name().to_owned(),
         Op::Remove { table, .. } => format!("remove {}", table.name()),
         Op::Forget { table, .. } => format!("forget {}", table.name()),
+        Op::Collect { table, .. } => format!("collect {}", table.name()),
         Op::Enqueue { job, .. } => match job {
             Job::DropData { .. } => "queue DropData".to_owned(),
             Job::DropUpload { .. } => "queue DropUpload".to_owned(),
@@ -90,6 +94,7 @@ fn condition(guard: &Guard) -> String {
         Guard::Unchanged { table, .. } => format!("{} unchanged", table.name()),
         Guard::Empty { .. } => "bucket empty".to_owned(),
         Guard::Newest { .. } => "newest".to_owned(),
+        Guard::Wanted { .. } => "data wanted".to_owned(),
         Guard::Held { .. } => "block held".to_owned(),
     }
 }

@@ -53,7 +53,8 @@ enum Role {
 /// As a handler of S3 writes data: intent, blocks, and the batch that names them.
 async fn write(cx: Cx, view: Arc<View>, data: VersionId, blocks: Vec<Payload>) -> bool {
     let written = async {
-        let intent = intent_row(HERE, data, IntentRow::Writing { boot: view.boot });
+        let intent =
+            intent_row(HERE, data, IntentRow::Writing { boot: view.boot, node: view.node });
         commit(cx, &view, HERE, vec![intent]).await?;
         let mut window = crate::flow::Window::new(3);
         let mut offset = 0;

@@ -276,7 +276,7 @@ impl World {
         for (row_key, value) in self.store.rows(Table::BlockRef) {
             let row: BlockRefRow = table::decode(Table::BlockRef, value).unwrap();
             let hash = Hash::from_slice(&row_key[..32]).unwrap();
-            *refs.entry(hash).or_insert(0) += u64::from(row == BlockRefRow::Live);
+            *refs.entry(hash).or_insert(0) += u64::from(row.is_live());
         }
         for (hash, refs) in refs {
             let value = self.store.get(Table::BlockCount, &key::block_count(hash)).unwrap();
@@ -306,7 +306,7 @@ fn ref_row(data: VersionId, block: &Payload) -> Op {
     Op::Merge {
         table: Table::BlockRef,
         key: key::block_ref(block.hash(), data),
-        value: table::encode(&BlockRefRow::Live),
+        value: table::encode(&BlockRefRow::Live { owner: Some(HERE) }),
         inline: None,
     }
 }
@@ -322,5 +322,5 @@ fn id(number: u64) -> VersionId {
 const HERE: Position = Position(0x1234);
 
 fn drop_data_op(due: Timestamp, data: VersionId) -> Op {
-    Op::Enqueue { due, job: Queued::DropData { position: HERE, data } }
+    Op::Enqueue { due, job: Queued::DropData { position: HERE, data, unless: None } }
 }

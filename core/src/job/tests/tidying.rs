@@ -48,7 +48,7 @@ fn enqueue(world: &mut World, tidy: bool) {
     let job = if tidy {
         Queued::TidyUpload { position, upload }
     } else {
-        Queued::DropUpload { position, upload }
+        Queued::DropUpload { position, upload, unless: None }
     };
     let due = world.now.wall;
     world.apply_ops(vec![Op::Enqueue { due, job }]);
@@ -122,7 +122,11 @@ fn what_an_earlier_process_was_writing_is_dropped_and_what_this_one_writes_is_no
     let mut world = World::new(4);
     for (data, boot) in [(1, 1), (2, 2)] {
         world.put_data(HERE, id(data), &[block(data)]);
-        world.apply_ops(vec![intent_row(HERE, id(data), IntentRow::Writing { boot })]);
+        world.apply_ops(vec![intent_row(
+            HERE,
+            id(data),
+            IntentRow::Writing { boot, node: NodeId([1; 32]) },
+        )]);
     }
     world.apply_ops(vec![intent_row(HERE, id(3), IntentRow::Done)]);
     world.boot = 2;
@@ -139,7 +143,11 @@ fn what_an_earlier_process_was_writing_is_dropped_and_what_this_one_writes_is_no
 fn an_intent_that_is_closed_in_the_meantime_keeps_its_data() {
     let mut world = World::new(5);
     world.put_data(HERE, id(1), &[block(1)]);
-    world.apply_ops(vec![intent_row(HERE, id(1), IntentRow::Writing { boot: 0 })]);
+    world.apply_ops(vec![intent_row(
+        HERE,
+        id(1),
+        IntentRow::Writing { boot: 0, node: NodeId([1; 32]) },
+    )]);
     let seed = world.seed.child();
     let (task, slot) = Job::Intents.task(world.view(), seed);
     let mut running = world.start(task);
@@ -210,7 +218,11 @@ fn a_damaged_row_does_not_keep_the_others() {
     let mut world = World::new(8);
     for n in [1, 3] {
         world.put_data(HERE, id(n), &[block(n)]);
-        world.apply_ops(vec![intent_row(HERE, id(n), IntentRow::Writing { boot: 0 })]);
+        world.apply_ops(vec![intent_row(
+            HERE,
+            id(n),
+            IntentRow::Writing { boot: 0, node: NodeId([1; 32]) },
+        )]);
     }
     let damaged = key::intent(HERE, id(2));
     crate::store::Writer::put(&mut world.store, Table::Intent, &damaged, b"?").unwrap();

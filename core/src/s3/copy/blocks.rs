@@ -122,7 +122,8 @@ pub(crate) async fn copy(
     seen: Stamp,
 ) -> Result<Copied, S3Error> {
     let data = cx.version_past(seen);
-    let intent = ingest::intent_row(position, data, IntentRow::Writing { boot: view.boot });
+    let intent =
+        ingest::intent_row(position, data, IntentRow::Writing { boot: view.boot, node: view.node });
     let batch = Batch::new(cx.now().wall, vec![intent]);
     quorum::write(cx, view, position, batch).await?;
     let into = Into { cx, view, position, data };
@@ -219,7 +220,7 @@ impl Line {
         Op::Merge {
             table: Table::BlockRef,
             key: key::block_ref(self.block, into.data),
-            value: table::encode(&BlockRefRow::Live),
+            value: table::encode(&BlockRefRow::Live { owner: Some(into.position) }),
             inline: None,
         }
     }

@@ -14,7 +14,7 @@ fn drop_queued_data(host: &mut Host) {
     let mut ops = Vec::new();
     for job in jobs {
         let job: Job = table::decode(Table::Queue, &job).expect("a job");
-        let Job::DropData { position, data } = job else { continue };
+        let Job::DropData { position, data, .. } = job else { continue };
         let prefix = &key::block_list(position, data, 0)[..18];
         let rows = host.store.rows(Table::BlockList);
         let rows = rows.filter(|(row_key, _)| row_key.starts_with(prefix));
