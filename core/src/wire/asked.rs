@@ -190,4 +190,11 @@ impl Asked {
             charge: 0,
         }))
     }
+
+    /// Bytes held, the arriving responses' included.
+    pub fn footprint(&self) -> usize {
+        let arriving = self.open.values().filter_map(|ask| ask.answer.as_ref());
+        let each = size_of::<(u64, Ask)>() + size_of::<(u64, u64)>() + size_of::<(Instant, u64)>();
+        self.open.len() * each + arriving.map(|(bytes, _)| bytes.capacity()).sum::<usize>()
+    }
 }

@@ -185,9 +185,15 @@ impl Connection {
                 let taken = self.outbox.give(kind, priority, bytes);
                 return taken.then_some(()).ok_or(WireError::Protocol("credit for nothing"));
             }
-            Frame::Ping { token } => return Ok(session.pulse.ping(token)),
-            Frame::Pong { token } => return Ok(session.pulse.pong(now, token)),
-            Frame::Unknown => return Ok(()),
+            Frame::Ping { token } => {
+                session.pulse.ping(token);
+                None
+            }
+            Frame::Pong { token } => {
+                session.pulse.pong(now, token);
+                None
+            }
+            Frame::Unknown => None,
         };
         if let Some(Answered { stream, priority, result, charge }) = answered {
             self.outbox.end(priority);
@@ -460,6 +466,41 @@ impl Connection {
         match &self.stage {
             Stage::Open(session) if session.unproven.is_none() => Some(session),
             Stage::Open(_) | Stage::Opening { .. } | Stage::Ended(_) => None,
+        }
+    }
+
+    /// The bytes this connection holds in memory: its own, its tables' and its messages'. What is shared with others (the parts of
+    /// our own messages) is counted as if it were not.
+    pub fn footprint(&self) -> usize {
+        let stage = match &self.stage {
+            Stage::Opening { .. } => size_of::<Opening>() + Opening::HANDSHAKE,
+            Stage::Open(_) => size_of::<Session>(),
+            Stage::Ended(_) => 0,
+        };
+        let told = |told: &Told| match &told.event {
+            Event::Response { result: Ok(message), .. } => message.len(),
+            Event::Response { .. }
+            | Event::Request { .. }
+            | Event::Established { .. }
+            | Event::Cancelled { .. } => 0,
+        };
+        size_of::<Self>()
+            + stage
+            + self.pending.capacity()
+            + self.asked.footprint()
+            + self.served.footprint()
+            + self.outbox.footprint()
+            + self.notes.capacity() * size_of::<Note>()
+            + self.events.capacity() * size_of::<Told>()
+            + self.events.iter().map(told).sum::<usize>()
+    }
+
+    /// The key that this end seals with, for tests that seal what no honest end would.
+    #[cfg(test)]
+    pub(super) fn into_seal(self) -> Half {
+        match self.stage {
+            Stage::Open(session) => session.seal,
+            Stage::Opening { .. } | Stage::Ended(_) => panic!("not established"),
         }
     }
 }

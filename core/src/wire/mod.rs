@@ -7,8 +7,8 @@
 //!
 //! The shell's side, for each connection:
 //! 1. read from the socket into a buffer and hand that to [`Connection::handle_input`];
-//! 2. take [`Connection::poll_event`] until it is empty;
-//! 3. write what [`Connection::poll_output`] gives, whenever the socket takes more and after every other call;
+//! 2. write what [`Connection::poll_output`] gives, whenever the socket takes more and after every other call;
+//! 3. take [`Connection::poll_event`] until it is empty, after every call above and below;
 //! 4. call [`Connection::handle_timeout`] when [`Connection::poll_timeout`] says so;
 //! 5. after an error, or when the socket has ended: [`Connection::close`], take the last events, drop it.
 

@@ -39,6 +39,9 @@ pub(super) struct Opened {
 }
 
 impl Opening {
+    /// What snow's handshake holds beside this: its state, boxed, and the boxes of its parts.
+    pub const HANDSHAKE: usize = 4 << 10;
+
     /// Begins, and puts our preamble into `pending`.
     pub fn new(
         identity: &Identity,

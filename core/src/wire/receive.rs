@@ -36,6 +36,11 @@ impl Assembly {
         Ok(self.left == 0)
     }
 
+    /// The memory it takes now.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// The message, both parts in one allocation.
     pub fn finish(self) -> Message {
         let mut head = self.bytes.freeze();

@@ -135,6 +135,16 @@ impl Outbox {
         }
     }
 
+    /// Bytes held: what waits, and its places.
+    pub fn footprint(&self) -> usize {
+        let class = |class: &Class| {
+            let queues = class.small.iter().chain(&class.large).chain([&class.begun]);
+            let places = queues.map(VecDeque::capacity).sum::<usize>();
+            places * size_of::<Out>() + class.unsent.iter().sum::<usize>()
+        };
+        self.classes.iter().map(class).sum()
+    }
+
     /// A stream of ours that had begun has ended.
     pub fn end(&mut self, priority: Priority) {
         self.open[priority as usize] -= 1;

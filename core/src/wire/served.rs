@@ -159,4 +159,17 @@ impl Served {
         };
         std::mem::take(&mut self.open).into_iter().filter_map(handed).collect()
     }
+
+    /// Bytes held, the requests' that have not been handed out included.
+    pub fn footprint(&self) -> usize {
+        let held = |serve: &Serve| match &serve.phase {
+            Phase::Arriving(assembly) => assembly.capacity(),
+            Phase::Waiting(message) => message.len(),
+            Phase::Handed | Phase::Answering => 0,
+        };
+        let waiting = self.waiting.iter().map(VecDeque::capacity).sum::<usize>();
+        self.open.len() * size_of::<(u64, Serve)>()
+            + waiting * size_of::<u64>()
+            + self.open.values().map(held).sum::<usize>()
+    }
 }

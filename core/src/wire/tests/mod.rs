@@ -1,5 +1,10 @@
 //! Two connections in memory, and what may be expected of them.
 
+mod bounds;
+mod golden;
+mod handshake;
+mod hostile;
+mod keepalive;
 mod streams;
 
 use std::time::Duration;
