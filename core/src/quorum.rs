@@ -5,8 +5,8 @@ use crate::{
     effect::PeerError,
     flow,
     id::{Hash, Position},
-    store::{Answer, Batch, Outcome, Read, Table},
-    table,
+    store::{Answer, Batch, Guard, Op, Outcome, Read, Table},
+    table::{self, key, queue::Job},
     task::Cx,
     view::View,
 };
@@ -104,4 +104,20 @@ fn worst(outcomes: Vec<Outcome>) -> Outcome {
         }
     }
     Outcome::Applied(merged)
+}
+
+/// Has a block looked at whose file the own node could not read, and fetched from another node if it is needed: to be called where
+/// the own node's [`Effect::LoadBlock`](crate::effect::Effect::LoadBlock) gave [`PeerError::Missing`], [`PeerError::Corrupt`] or
+/// [`PeerError::Disk`]. Asked again while it is queued or waits after a failure, it does nothing.
+pub async fn look_at(cx: Cx, view: &View, block: Hash) {
+    let rows = [Table::Fetch, Table::BlockError].map(|table| (table, key::block_count(block)));
+    let queued = get_local(cx, view, rows.to_vec()).await;
+    if queued.is_ok_and(|rows| rows.iter().all(Option::is_none)) {
+        let due = cx.now().wall;
+        let batch = Batch::new(due, vec![Op::Enqueue { due, job: Job::Fetch { block } }]);
+        let committed = cx.commit(view.node, batch.guarded(Guard::Held { block })).await;
+        if let Err(error) = committed {
+            log::error!("block {block} cannot be queued to be fetched: {error}");
+        }
+    }
 }

@@ -59,6 +59,37 @@ pub struct Ring {
     mode: Consistency,
 }
 
+/// How much of the machine background work may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// A tenth of the time.
+    Idle,
+    /// Half of the time, or less if it finds disk and network busy.
+    #[default]
+    Normal,
+    /// All of it: there is nobody to yield to.
+    Fast,
+}
+
+impl Pace {
+    /// All of them, slowest first.
+    pub const ALL: [Self; 3] = [Self::Idle, Self::Normal, Self::Fast];
+
+    /// Its name in the configuration and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Normal => "normal",
+            Self::Fast => "fast",
+        }
+    }
+
+    /// The pace of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|pace| pace.name() == name)
+    }
+}
+
 /// What an answer is worth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consistency {
@@ -330,6 +361,8 @@ pub struct Config {
     pub tombstone_delay: Duration,
     /// What reads and writes promise.
     pub consistency: Consistency,
+    /// How much of the machine background work may take.
+    pub pace: Pace,
 }
 
 impl Default for Config {
@@ -346,6 +379,7 @@ impl Default for Config {
             block_delay: Duration::from_secs(600),
             tombstone_delay: Duration::from_secs(24 * 3600),
             consistency: Consistency::Consistent,
+            pace: Pace::Normal,
         }
     }
 }

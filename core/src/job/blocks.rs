@@ -1,6 +1,8 @@
 //! What an operator asks of blocks, as functions over effects: one block's state, the list of those that cannot be fetched,
 //! trying them now, giving one up.
 
+use std::time::Duration;
+
 use crate::{
     effect::PeerError,
     id::{Hash, VersionId},
@@ -16,7 +18,10 @@ use crate::{
     view::View,
 };
 
-use super::{commit_local, damaged};
+use super::{
+    commit_local, damaged,
+    fetch::{self, FetchedRow},
+};
 
 /// Most referrers that [`info`] names. A block of zeros may have millions.
 pub const REFS_MAX: usize = 1000;
@@ -141,6 +146,17 @@ pub struct Resync {
     pub queued: u64,
     /// Blocks that could not be fetched and are tried again later.
     pub errors: u64,
+    /// Blocks looked at since the queue was empty.
+    pub checked: u64,
+    /// Those of them that were fetched.
+    pub fetched: u64,
+    /// Their plain bytes.
+    pub bytes: u64,
+    /// How many bytes are still to be fetched, if the rest is as what has been looked at; blocks of full size before that can be
+    /// told.
+    pub bytes_left: u64,
+    /// How long it still takes, if it goes on as it has; `None` before that can be told.
+    pub time_left: Option<Duration>,
 }
 
 /// How it stands with the blocks that this node has to fetch.
@@ -151,5 +167,19 @@ pub async fn resync(cx: Cx, view: &View) -> Result<Resync, PeerError> {
     let counts = Read::Count(vec![Table::Fetch, Table::BlockError]);
     let counts = quorum::read_local(cx, view, counts).await?.into_counts();
     let [queued, errors] = counts[..] else { panic!("two counts were asked for: {counts:?}") };
-    Ok(Resync { queued, errors })
+    let FetchedRow { since, checked, fetched, bytes } = fetch::load(cx, view).await?;
+    let share = |of: u64| (u128::from(of) * u128::from(queued)).checked_div(checked.into());
+    let bytes_left =
+        share(bytes).unwrap_or(u128::from(queued) * u128::from(view.config.block_size));
+    let elapsed = cx.now().wall.0.saturating_sub(since.0);
+    let saturated = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
+    Ok(Resync {
+        queued,
+        errors,
+        checked,
+        fetched,
+        bytes,
+        bytes_left: saturated(bytes_left),
+        time_left: share(elapsed).map(|millis| Duration::from_millis(saturated(millis))),
+    })
 }

@@ -1,6 +1,6 @@
 //! Data whose writer is gone: the process that wrote it has ended.
 
-use super::{Verdict, damaged, rest, scan_local};
+use super::{PAGE, Verdict, damaged, rest, scan_local};
 use crate::{
     effect::PeerError,
     id::{Position, VersionId},
@@ -20,7 +20,7 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
     let mut verdict = Verdict::Done;
     loop {
         let began = cx.now().mono;
-        let page = scan_local(cx, view, Table::Intent, from, None).await?;
+        let page = scan_local(cx, view, Table::Intent, from, None, PAGE).await?;
         for (row_key, value) in page.rows {
             match stale(view, &row_key, &value) {
                 Ok(None) => {}

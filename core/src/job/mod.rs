@@ -9,8 +9,10 @@
 
 pub mod blocks;
 mod data;
+mod fetch;
 mod intents;
 mod orphans;
+mod pace;
 mod queue;
 pub mod repair;
 mod scrub;
@@ -48,6 +50,8 @@ pub enum Job {
     Orphans,
     /// Reads blocks back before a disk forgets them.
     Scrub,
+    /// Blocks that are missing or damaged here: what is in [`Table::Fetch`].
+    Fetch,
 }
 
 impl Job {
@@ -59,6 +63,7 @@ impl Job {
             Self::Uploads => "uploads",
             Self::Orphans => "orphans",
             Self::Scrub => "scrub",
+            Self::Fetch => "fetch",
         }
     }
 
@@ -73,6 +78,7 @@ impl Job {
                 Self::Uploads => uploads::run(cx, &view).await,
                 Self::Orphans => orphans::run(cx, &view).await,
                 Self::Scrub => scrub::run(cx, &view).await,
+                Self::Fetch => fetch::run(cx, &view).await,
             };
             let verdict = verdict.unwrap_or_else(|error| {
                 log::error!("{}: {error}", self.name());
@@ -143,9 +149,10 @@ async fn scan_local(
     table: Table,
     from: Vec<u8>,
     until: Option<Vec<u8>>,
+    limit: usize,
 ) -> Result<Page, PeerError> {
-    let read = Read::Scan { table, from, until, limit: PAGE };
-    Ok(Page::new(quorum::read_local(cx, view, read).await?.into_rows(), PAGE))
+    let read = Read::Scan { table, from, until, limit };
+    Ok(Page::new(quorum::read_local(cx, view, read).await?.into_rows(), limit))
 }
 
 /// A page of rows at a position, of any of its replicas.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Verdict, commit_local, damaged, data, remove, rest, scan_local, upload};
+use super::{PAGE, Verdict, commit_local, damaged, data, remove, rest, scan_local, upload};
 use crate::{
     effect::PeerError,
     flow::Window,
@@ -61,7 +61,7 @@ async fn range(
     let mut seen = 0_u64;
     loop {
         let began = cx.now().mono;
-        let page = scan_local(cx, view, Table::Queue, from, until.clone()).await?;
+        let page = scan_local(cx, view, Table::Queue, from, until.clone(), PAGE).await?;
         let before = seen;
         seen += page.rows.len() as u64;
         // A long queue is worth a line now and then; the everyday ones are not.

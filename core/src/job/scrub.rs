@@ -15,7 +15,7 @@ use crate::{
     id::Hash,
     quorum,
     store::{Op, Read, Table},
-    table::{self, block::BlockCountRow, key},
+    table::{self, block::BlockCountRow, key, queue::Job},
     task::Cx,
     time::Timestamp,
     view::View,
@@ -159,6 +159,7 @@ async fn check(cx: Cx, view: &View, block: Hash) -> Result<bool, PeerError> {
         // The disk does not give it back: for the reader, that is damage, and the other blocks are still to be looked at.
         Err(PeerError::Disk(reason)) => {
             log::error!("scrub: block {block}: {reason}");
+            heal(cx, view, block).await?;
             return Ok(false);
         }
         Err(error) => return Err(error),
@@ -173,7 +174,14 @@ async fn check(cx: Cx, view: &View, block: Hash) -> Result<bool, PeerError> {
         return Ok(true);
     }
     log::error!("scrub: block {block} is {what}, and objects need it");
+    heal(cx, view, block).await?;
     Ok(false)
+}
+
+/// Has the block fetched from another node.
+async fn heal(cx: Cx, view: &View, block: Hash) -> Result<(), PeerError> {
+    let job = Job::Fetch { block };
+    commit_local(cx, view, vec![Op::Enqueue { due: cx.now().wall, job }]).await
 }
 
 async fn is_needed(cx: Cx, view: &View, block: Hash) -> Result<bool, PeerError> {

@@ -21,7 +21,7 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
     let mut verdict = Verdict::Done;
     loop {
         let began = cx.now().mono;
-        let page = scan_local(cx, view, Table::Bucket, from, None).await?;
+        let page = scan_local(cx, view, Table::Bucket, from, None, super::PAGE).await?;
         for (row_key, value) in page.rows {
             let row = table::decode::<BucketRow>(Table::Bucket, &value);
             match (row, BucketId::from_slice(&row_key)) {

@@ -1,6 +1,6 @@
 //! When which background job runs.
 //!
-//! Two slots: the queue has its own, because deletes wait for it; the others share one, because each reads the disk from end
+//! Three slots: the queue has its own, because deletes wait for it, and so has fetching; the others share one, because each reads the disk from end
 //! to end, and two would only disturb each other. Whoever has waited longest goes first.
 
 use std::time::Duration;
@@ -29,7 +29,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// In order of precedence where two are due at once.
-const PLANS: [Plan; 5] = [
+const PLANS: [Plan; 6] = [
     // Deleted data is to be gone soon after; an empty look costs microseconds.
     Plan {
         job: Job::Queue,
@@ -51,6 +51,8 @@ const PLANS: [Plan; 5] = [
     },
     // Each run goes on to where a pass of 30 days should be.
     Plan { job: Job::Scrub, first: MINUTE, every: MINUTE, retry: MINUTE, retry_max: HOUR },
+    // Each run takes up what is queued then, for some seconds at most; an empty look costs microseconds.
+    Plan { job: Job::Fetch, first: SECOND, every: SECOND, retry: SECOND, retry_max: MINUTE },
 ];
 
 struct Line {
@@ -118,5 +120,15 @@ impl Schedule {
 }
 
 fn shares_slot(a: &Line, b: &Line) -> bool {
-    (a.plan.job == Job::Queue) == (b.plan.job == Job::Queue)
+    slot(a.plan.job) == slot(b.plan.job)
+}
+
+/// Jobs of one slot never run side by side.
+fn slot(job: Job) -> u8 {
+    match job {
+        Job::Queue => 0,
+        // It waits for other nodes' disks more than for the own.
+        Job::Fetch => 1,
+        Job::Intents | Job::Uploads | Job::Orphans | Job::Scrub => 2,
+    }
 }

@@ -8,6 +8,7 @@ use super::{BlockHead, Origin, Reply, Request, decode_request, encode_reply};
 use crate::{
     block::{Payload, seal},
     effect::PeerError,
+    quorum,
     seed::Seed,
     store::{Batch, Read},
     task::{Cx, Task},
@@ -66,7 +67,12 @@ async fn answer(
             Reply::Outcome(cx.store_block(at, block, arrived(cx, then)).await?)
         }
         Request::LoadBlock { hash } => {
-            let (head, bytes) = BlockHead::of(&cx.load_block(at, hash).await?);
+            let loaded = cx.load_block(at, hash).await;
+            if let Err(PeerError::Missing | PeerError::Corrupt | PeerError::Disk(_)) = loaded {
+                // Whoever asked believes that it is here.
+                quorum::look_at(cx, view, hash).await;
+            }
+            let (head, bytes) = BlockHead::of(&loaded?);
             return Ok((Reply::Block(head), bytes));
         }
         Request::Holds { blocks } => Reply::Held(cx.holds(at, blocks).await?),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::wildcard_enum_match_arm)]
 
+mod cluster;
+mod fetch;
 mod handlers;
 mod life;
 mod queue;
@@ -35,7 +37,7 @@ use crate::{
         upload::IntentRow,
     },
     time::{Now, Stamp, Timestamp},
-    view::Config,
+    view::{Config, Ring},
 };
 
 pub(super) const DELAYS: Delays =
@@ -56,6 +58,10 @@ struct World {
     broken: bool,
     /// Effects performed so far.
     performed: usize,
+    node: NodeId,
+    /// `None` for a cluster of one.
+    ring: Option<Ring>,
+    config: Config,
 }
 
 /// An effect under way, at the point that it has come to.
@@ -93,6 +99,9 @@ impl World {
             seed: Seed::new([seed; 32]),
             broken: false,
             performed: 0,
+            node: NodeId([1; 32]),
+            ring: None,
+            config: Config::default(),
         };
         world.pass(Duration::from_secs(1_000_000));
         world
@@ -105,7 +114,9 @@ impl World {
     }
 
     fn view(&self) -> Arc<View> {
-        Arc::new(View::single(NodeId([1; 32]), self.boot, Config::default()))
+        let mut view = View::single(self.node, self.boot, self.config.clone());
+        view.ring = self.ring.clone().unwrap_or(view.ring);
+        Arc::new(view)
     }
 
     fn pass(&mut self, time: Duration) {
@@ -171,6 +182,7 @@ impl World {
                     Err(error) => Ok(Completion::Committed(Err(error))),
                 }
             }
+            Effect::LoadBlock { hash, .. } => Ok(Completion::Loaded(self.files.load(hash))),
             Effect::Holds { blocks, .. } => Ok(Completion::Held(self.files.holds(&blocks))),
             Effect::Chore(chore) => {
                 let store = &self.store;
