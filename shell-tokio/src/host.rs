@@ -170,7 +170,10 @@ impl Host {
                 let saved = saved.await.unwrap_or_else(|error| Err(error.to_string()));
                 host.tell_node(id, NodeEvent::Saved(saved));
             })),
-            NodeEffect::Dial { .. } | NodeEffect::Close { .. } | NodeEffect::Call { .. } => {
+            NodeEffect::Stop(_)
+            | NodeEffect::Dial { .. }
+            | NodeEffect::Close { .. }
+            | NodeEffect::Call { .. } => {
                 panic!("a node without contacts has no peers");
             }
         }

@@ -1,25 +1,40 @@
-//! The layouts that the cluster goes by, as this node knows them.
+//! The layouts that the cluster goes by, and how far this node has got with them.
+//!
+//! A node claims a step of a layout (acknowledged, synced, read) only once the claim is on its disk, and goes by a layout only
+//! once that is: what others build on must not be forgotten by a crash. So there are two histories: the one that is saved,
+//! which is told and gone by, and the one with what came since, which is being saved.
+//!
+//! A task goes by the view of its start. Each change of the view begins an *epoch*; a layout is acknowledged when the last
+//! task of an epoch before it has ended.
 
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{NodeEffect, StateFile, effects::Effects, gossip::Digest, membership::Brief};
 use crate::{
+    effect::EffectId,
     id::{ClusterId, NodeId},
     placement::{
-        history::History,
+        history::{History, OtherCluster},
         layout::{CAPACITY_MIN, Layout, Role},
         trackers::Step,
     },
+    rpc::Origin,
+    time::{Instant, Now},
     view::{Consistency, Ring},
 };
 
 /// The zone of a node that was never given one.
 const DEFAULT_ZONE: &str = "default";
 
+/// From a failed save to the next.
+const SAVE_AGAIN: Duration = Duration::from_secs(2);
+
 /// The role of a node that founds a cluster of its own and gives it `capacity` bytes.
 pub fn default_role(capacity: u64) -> Role {
-    Role {
-        zone: DEFAULT_ZONE.to_owned(),
-        capacity: Some(capacity.max(CAPACITY_MIN)),
-        tags: Vec::new(),
-    }
+    let capacity = Some(capacity.max(CAPACITY_MIN));
+    Role { zone: DEFAULT_ZONE.to_owned(), capacity, tags: Vec::new() }
 }
 
 /// The saved layout of a new cluster, which `node` is alone in.
@@ -32,26 +47,240 @@ pub fn found(node: NodeId, role: Role, cluster: ClusterId) -> Vec<u8> {
     history.encode()
 }
 
-/// What is known of the cluster's layouts.
+/// What the tasks of an epoch go by.
+#[derive(Clone, Copy, Debug)]
+struct Epoch {
+    layout: u64,
+    read: u64,
+    /// How many are running.
+    tasks: usize,
+}
+
+/// See the [module](self).
 pub(super) struct Layouts {
-    history: History,
+    me: NodeId,
+    saved: Arc<History>,
+    brief: Brief,
+    /// With what came since.
+    working: History,
+    dirty: bool,
+    saving: Option<(EffectId, Arc<History>)>,
+    save_at: Instant,
+    /// The newest version that this node's data is complete for.
+    synced: u64,
+    epoch: u64,
+    epochs: BTreeMap<u64, Epoch>,
 }
 
 impl Layouts {
     /// From what was saved.
-    pub(super) fn load(saved: Option<&[u8]>) -> Result<Self, String> {
+    pub(super) fn load(me: NodeId, saved: Option<&[u8]>) -> Result<Self, String> {
         let history = saved.map_or(Ok(History::default()), History::decode)?;
-        Ok(Self { history })
+        let synced = history.trackers().get(Step::Sync, me);
+        let mut this = Self {
+            me,
+            saved: Arc::default(),
+            brief: Brief::default(),
+            working: history.clone(),
+            dirty: false,
+            saving: None,
+            save_at: Instant(0),
+            synced,
+            epoch: 0,
+            epochs: BTreeMap::new(),
+        };
+        this.settle(Arc::new(history));
+        Ok(this)
     }
 
-    /// The ring as of now.
-    pub(super) fn ring(&self, node: NodeId, mode: Consistency) -> Ring {
-        let near = |other: NodeId| (u64::from(other != node), other);
-        let active: Vec<&Layout> = self.history.active().map(|layout| &**layout).collect();
+    /// What is saved: what this node goes by.
+    pub(super) fn saved(&self) -> &Arc<History> {
+        &self.saved
+    }
+
+    /// What is known, saved or not: what changes are made to.
+    pub(super) fn known(&self) -> &History {
+        &self.working
+    }
+
+    /// What others are told.
+    pub(super) fn brief(&self) -> &Brief {
+        &self.brief
+    }
+
+    fn settle(&mut self, history: Arc<History>) {
+        let bytes = Bytes::from(history.encode());
+        let digest = (*history != History::default()).then(|| {
+            let mut digest = [0; 16];
+            digest.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..16]);
+            Digest(digest)
+        });
+        let (cluster, members) = (history.cluster(), history.members());
+        self.brief = Brief { cluster, digest, bytes, members };
+        self.saved = history;
+        self.begin_epoch();
+    }
+
+    fn begin_epoch(&mut self) {
+        let (layout, read) = (self.saved.version(), self.saved.read_version());
+        if self.current().is_some_and(|now| (now.layout, now.read) == (layout, read)) {
+            return;
+        }
+        self.epoch += 1;
+        self.epochs.insert(self.epoch, Epoch { layout, read, tasks: 0 });
+        self.drop_idle();
+    }
+
+    fn current(&self) -> Option<&Epoch> {
+        self.epochs.last_key_value().map(|(_, epoch)| epoch)
+    }
+
+    fn drop_idle(&mut self) {
+        let current = self.epoch;
+        self.epochs.retain(|number, epoch| *number == current || epoch.tasks > 0);
+    }
+
+    /// A task begins.
+    pub(super) fn begin(&mut self, background: bool) -> Origin {
+        let epoch = self.epochs.get_mut(&self.epoch).expect("the current epoch is kept");
+        epoch.tasks += 1;
+        Origin { layout: epoch.layout, epoch: self.epoch, background }
+    }
+
+    /// A task has ended.
+    pub(super) fn end(&mut self, origin: Origin) {
+        let epoch = self.epochs.get_mut(&origin.epoch).expect("an epoch with tasks is kept");
+        epoch.tasks = epoch.tasks.checked_sub(1).expect("a task ends once");
+        self.drop_idle();
+    }
+
+    /// The number of the epoch that tasks begin in.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether tasks of `origin` hold the newest layout up.
+    pub(super) fn is_behind(&self, origin: Origin) -> bool {
+        origin.epoch < self.epoch
+    }
+
+    /// How many tasks go by an earlier view.
+    pub(super) fn behind(&self) -> usize {
+        self.epochs.range(..self.epoch).map(|(_, epoch)| epoch.tasks).sum()
+    }
+
+    /// Takes in what a peer knows. Says whether there was news.
+    pub(super) fn merge(&mut self, bytes: &[u8], from: NodeId) -> Result<bool, OtherCluster> {
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        let theirs = match History::decode(bytes) {
+            Ok(theirs) => theirs,
+            Err(reason) => {
+                log::warn!("node {from}: {reason}");
+                return Ok(false);
+            }
+        };
+        let merged = self.working.merge(&theirs)?;
+        if let Some(version) = merged.conflict {
+            log::error!(
+                "two different layouts were applied as version {version}, at two places that had lost each other. All nodes go by \
+                 the same one of them now. Look at `mews layout show`, and apply a new version to end the doubt"
+            );
+            self.contest(version);
+        }
+        self.dirty |= merged.any();
+        Ok(merged.any())
+    }
+
+    /// What tasks and data were made for may not be version `version` after all.
+    fn contest(&mut self, version: u64) {
+        let before = version - 1;
+        self.synced = self.synced.min(before);
+        for epoch in self.epochs.values_mut() {
+            (epoch.layout, epoch.read) = (epoch.layout.min(before), epoch.read.min(before));
+        }
+    }
+
+    /// This node's data is complete for `version`.
+    pub(super) fn synced(&mut self, version: u64) {
+        self.synced = self.synced.max(version);
+    }
+
+    /// The version that this node should fetch its data for, if it has not done so.
+    pub(super) fn to_sync(&self) -> Option<u64> {
+        let version = self.saved.sync_version();
+        let is_member = self.brief.members.contains(&self.me);
+        (is_member && self.synced < version).then_some(version)
+    }
+
+    /// Changes the history by an operator's will.
+    pub(super) fn change<T, E>(
+        &mut self,
+        change: impl FnOnce(&mut History) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut changed = self.working.clone();
+        let result = change(&mut changed)?;
+        if changed != self.working {
+            (self.working, self.dirty) = (changed, true);
+        }
+        Ok(result)
+    }
+
+    /// Claims what this node has done, retires what nobody needs, has it all saved.
+    pub(super) fn advance(&mut self, now: Now, effects: &mut Effects) {
+        if self.brief.members.contains(&self.me) {
+            let oldest = self.epochs.values().next().expect("the current epoch is kept");
+            let (layout, read) = (oldest.layout, oldest.read);
+            let synced = self.synced;
+            for (step, version) in [(Step::Ack, layout), (Step::Sync, synced), (Step::Read, read)] {
+                self.dirty |= self.working.reach(step, self.me, version);
+            }
+        }
+        self.dirty |= self.working.advance();
+        if self.dirty && self.saving.is_none() && self.save_at <= now.mono {
+            self.dirty = false;
+            let (history, bytes) = (Arc::new(self.working.clone()), self.working.encode());
+            let save = effects.push(NodeEffect::Save { file: StateFile::Layout, bytes });
+            self.saving = Some((save, history));
+        }
+    }
+
+    /// When there is something to save that could not be saved before.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        (self.dirty && self.saving.is_none()).then_some(self.save_at)
+    }
+
+    /// A save has come back. Says whether this node now goes by another history; `None` if it was another file's.
+    pub(super) fn handle_saved(
+        &mut self,
+        now: Now,
+        effect: EffectId,
+        result: &Result<(), String>,
+    ) -> Option<bool> {
+        let (_, history) = self.saving.take_if(|(saving, _)| *saving == effect)?;
+        match result {
+            Ok(()) => {
+                self.settle(history);
+                Some(true)
+            }
+            Err(reason) => {
+                log::error!(
+                    "the layout cannot be saved: {reason}. This node cannot follow changes of it until that works"
+                );
+                (self.dirty, self.save_at) = (true, now.mono.after(SAVE_AGAIN));
+                Some(false)
+            }
+        }
+    }
+
+    /// The ring as of what is saved.
+    pub(super) fn ring(&self, mode: Consistency, near: &dyn Fn(NodeId) -> (u64, NodeId)) -> Ring {
+        let active: Vec<&Layout> = self.saved.active().map(|layout| &**layout).collect();
         if active.is_empty() {
             return Ring::empty();
         }
-        let retired: Vec<&Layout> = self.history.retired().map(|layout| &**layout).collect();
-        Ring::new(&active, self.history.read_version(), &retired, mode, &near)
+        let retired: Vec<&Layout> = self.saved.retired().map(|layout| &**layout).collect();
+        Ring::new(&active, self.saved.read_version(), &retired, mode, near)
     }
 }

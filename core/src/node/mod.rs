@@ -1,26 +1,27 @@
 //! The node: the long-lived machine of one process. It says what may begin (requests) and when (background jobs), and hands
 //! out the randomness that both start from. It waits for nothing and moves no data: what it starts are [`Task`]s.
 
+mod effects;
 pub mod gossip;
 pub mod layouts;
 mod links;
+mod membership;
+mod peers;
 mod schedule;
 mod setup;
+pub mod status;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     effect::{EffectId, PeerError},
     http::RequestHead,
     id::NodeId,
     job::{self, Job, Verdict},
-    rpc::{self, Origin},
+    placement::history::History,
+    rpc::{self, Origin, Request},
     s3::{
         error::{Code, S3Error},
         serve,
@@ -31,8 +32,10 @@ use crate::{
     view::{Peer, View},
     wire::{Message, Priority},
 };
+use effects::Effects;
+use gossip::{Card, Space};
 use layouts::Layouts;
-use links::{Link, Links};
+use membership::{Heard, Membership};
 use schedule::Schedule;
 
 pub use links::LinkId;
@@ -47,11 +50,23 @@ pub const REQUESTS_MAX: usize = 2048;
 /// for a little more than one of every node. What they hold is bounded by the credit windows of the connections.
 pub const SERVED_MAX: usize = 4096;
 
+/// How long a job may go on by a view that the layout has moved on from, before it is broken off: most end within this, and the
+/// rest would keep the whole cluster waiting.
+const JOB_GRACE: Duration = Duration::from_secs(10);
+
+/// A round trip must differ by this share of itself, and by [`RTT_STEP`], for the order of replicas to be looked at again.
+const RTT_SHARE: u32 = 4;
+
+/// See [`RTT_SHARE`].
+const RTT_STEP: Duration = Duration::from_millis(1);
+
 /// Something the shell must do for the node.
 pub enum NodeEffect {
     /// Drive this task to its end, then say [`NodeEvent::Done`], also if it has panicked. It has no client: it never emits
     /// effects about a request or its response.
     Run(Task),
+    /// Break off the task of the [`NodeEffect::Run`] with this id, as a crash would, and say [`NodeEvent::Done`] for it.
+    Stop(EffectId),
     /// Connect to this address, and say [`Node::link_up`] or [`Node::link_down`].
     Dial {
         /// Names the connection from now on.
@@ -90,6 +105,7 @@ impl std::fmt::Debug for NodeEffect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Run(task) => write!(f, "Run({})", task.name()),
+            Self::Stop(run) => write!(f, "Stop({})", run.0),
             Self::Dial { link, address, .. } => write!(f, "Dial({}, {address})", link.0),
             Self::Close { link } => write!(f, "Close({})", link.0),
             Self::Call { link, message, .. } => {
@@ -121,17 +137,27 @@ pub enum Served {
     Run(Task, rpc::Slot),
 }
 
+/// A job under way.
+struct Running {
+    job: Job,
+    slot: job::Slot,
+    origin: Origin,
+    stopped: bool,
+}
+
 /// The machine. See the [crate's run loop](crate#the-run-loop); it never ends.
 pub struct Node {
     view: Arc<View>,
+    /// The epoch that it belongs to, and since when.
+    epoch: (u64, Instant),
     seed: Seed,
     requests: usize,
     served: usize,
-    links: Links,
+    membership: Membership,
+    layouts: Layouts,
     schedule: Schedule,
-    running: BTreeMap<EffectId, (Job, job::Slot)>,
-    effects: VecDeque<(EffectId, NodeEffect)>,
-    next_effect: u64,
+    running: BTreeMap<EffectId, Running>,
+    effects: Effects,
 }
 
 impl Node {
@@ -139,28 +165,36 @@ impl Node {
     ///
     /// # Errors
     /// What an earlier run saved is damaged.
-    pub fn new(setup: Setup, now: Now) -> Result<Self, SetupError> {
-        let layouts = Layouts::load(setup.saved.layout.as_deref())
+    pub fn new(mut setup: Setup, now: Now) -> Result<Self, SetupError> {
+        let layouts = Layouts::load(setup.id, setup.saved.layout.as_deref())
             .map_err(|reason| SetupError::Damaged(StateFile::Layout, reason))?;
-        let view = View {
-            node: setup.id,
+        let card = Card {
             boot: setup.boot,
-            ring: layouts.ring(setup.id, setup.config.consistency),
-            peers: BTreeMap::new(),
+            hostname: setup.hostname,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address: setup.public,
+            port: setup.listen,
+            disk: setup.disk,
             recovering: false,
-            config: setup.config,
         };
-        Ok(Self {
+        let (peers, seed) = (setup.saved.peers.as_deref(), setup.seed.child());
+        let membership = Membership::new(setup.id, card, setup.bootstrap, peers, seed, now)
+            .map_err(|reason| SetupError::Damaged(StateFile::Peers, reason))?;
+        let view = View::single(setup.id, setup.boot, setup.config);
+        let mut this = Self {
             view: Arc::new(view),
+            epoch: (0, now.mono),
             seed: setup.seed,
             requests: 0,
             served: 0,
-            links: Links::default(),
+            membership,
+            layouts,
             schedule: Schedule::new(now.mono),
             running: BTreeMap::new(),
-            effects: VecDeque::new(),
-            next_effect: 0,
-        })
+            effects: Effects::default(),
+        };
+        this.publish(now);
+        Ok(this)
     }
 
     /// The cluster and the configuration as they are now.
@@ -168,90 +202,163 @@ impl Node {
         &self.view
     }
 
-    fn origin(&self, background: bool) -> Origin {
-        Origin { layout: self.view.ring.version(), background }
-    }
-
     /// A connection that was dialled is up: the handshake is done, and this peer is at its other end.
-    pub fn link_up(&mut self, _now: Now, link: LinkId, peer: NodeId, address: String) {
-        self.links.insert(link, Link { peer, outbound: true, address });
-        self.republish();
+    /// `address` is the one dialled.
+    pub fn link_up(&mut self, now: Now, link: LinkId, peer: NodeId, address: String) {
+        self.membership.link_up(now, link, peer, address, &mut self.effects);
+        self.settle(now);
     }
 
-    /// A peer has connected to this node, and the handshake is done. `address` is where it came from.
-    pub fn link_accepted(&mut self, _now: Now, peer: NodeId, address: String) -> LinkId {
-        let link = self.links.fresh();
-        self.links.insert(link, Link { peer, outbound: false, address });
-        self.republish();
+    /// A peer has connected to this node, and the handshake is done. `address` is where it came from, `HOST:PORT`.
+    pub fn link_accepted(&mut self, now: Now, peer: NodeId, address: String) -> LinkId {
+        let link = self.membership.link_accepted(now, peer, address);
+        self.settle(now);
         link
     }
 
     /// A connection has ended, or could not be made. `reason` is for the log.
-    pub fn link_down(&mut self, _now: Now, link: LinkId, reason: &str) {
-        if let Some(link) = self.links.remove(link) {
-            log::info!("connection to {} at {} is down: {reason}", link.peer, link.address);
-            self.republish();
-        }
+    pub fn link_down(&mut self, now: Now, link: LinkId, reason: &str) {
+        self.membership.link_down(now, link, reason);
+        self.settle(now);
     }
 
     /// The connection to send requests for `peer` by.
     pub fn link_to(&self, peer: NodeId) -> Option<LinkId> {
-        self.links.to(self.view.node, peer)
+        self.membership.link_to(peer)
+    }
+
+    /// Looks for a node at this place from now on.
+    pub fn connect(&mut self, now: Now, contact: Contact) {
+        self.membership.contact(contact, now);
+        self.settle(now);
     }
 
     /// A peer's request has come by `link`.
-    pub fn serve(&mut self, _now: Now, link: LinkId, message: Message) -> Served {
-        if self.links.get(link).is_none() {
+    pub fn serve(&mut self, now: Now, link: LinkId, message: Message) -> Served {
+        let Some(peer) = self.membership.peer_of(link) else {
             return Served::Reply(rpc::failed(PeerError::Unreachable));
+        };
+        if rpc::is_gossip(&message) {
+            return Served::Reply(self.hear(now, link, peer, &message));
         }
         if self.served >= SERVED_MAX {
             return Served::Reply(rpc::failed(PeerError::Busy));
         }
         self.served += 1;
         let (task, slot) = rpc::serve(Arc::clone(&self.view), message, self.seed.child());
-        Served::Run(task, slot)
+        // Counted like our own: what was let in by an older layout is over before this node says that it has left that.
+        Served::Run(task.of(self.layouts.begin(false)), slot)
     }
 
-    /// A task of [`Served::Run`] has ended, however it did. Call once for each, with [`Task::origin`].
-    pub fn served(&mut self, _now: Now, _origin: Origin) {
+    /// A task of [`Served::Run`] has ended, however it did. Call once for each, with its [`Task::origin`].
+    pub fn served(&mut self, now: Now, origin: Origin) {
         self.served = self.served.checked_sub(1).expect("each is reported once");
+        self.task_ended(now, origin);
     }
 
-    /// Another node did not do what a task asked of it.
-    pub fn note_failure(&mut self, _now: Now, peer: NodeId, error: &PeerError) {
-        log::debug!("{peer}: {error}");
+    fn hear(&mut self, now: Now, link: LinkId, peer: NodeId, message: &Message) -> Message {
+        let gossip = match rpc::decode_request(message) {
+            Ok(Request::Gossip(gossip)) => *gossip,
+            Ok(_) => return rpc::failed(PeerError::Malformed),
+            Err(error) => return rpc::failed(error),
+        };
+        let (brief, effects) = (self.layouts.brief(), &mut self.effects);
+        let history = message.payload.clone();
+        let heard = self.membership.hear(now, link, gossip, history, brief, effects);
+        if let Some(heard) = heard {
+            self.take_in(now, heard);
+        }
+        let reply = self.membership.reply(peer, now, self.layouts.brief());
+        self.settle(now);
+        reply
+    }
+
+    fn take_in(&mut self, now: Now, heard: Heard) {
+        if let Err(other) = self.layouts.merge(&heard.history, heard.peer) {
+            log::error!("node {}: {other}", heard.peer);
+            return;
+        }
+        self.layouts.advance(now, &mut self.effects);
+        self.membership.answer_back(heard.peer, self.layouts.brief());
+    }
+
+    /// Another node did not do what a task asked of it. To be called with every error that comes of a call.
+    pub fn note_failure(&mut self, now: Now, peer: NodeId, error: &PeerError) {
+        if *error == PeerError::Outdated {
+            self.membership.ask(peer);
+            self.settle(now);
+        }
     }
 
     /// A write that nobody waited for any more has not reached this node: it lacks something now.
-    pub fn note_missed(&mut self, _now: Now, peer: NodeId) {
-        log::debug!("{peer} has missed a write");
+    pub fn note_missed(&mut self, now: Now, peer: NodeId) {
+        self.membership.missed(peer, now);
     }
 
-    fn republish(&mut self) {
-        let mut view = View::clone(&self.view);
-        let peers = self.links.peers().map(|peer| (peer, Peer { up: true, rtt: None }));
-        view.peers = peers.collect();
-        self.view = Arc::new(view);
+    /// How much room the data directories have, all together. To be called from time to time.
+    pub fn measured(&mut self, disk: Space) {
+        self.membership.card.disk = Some(disk);
+    }
+
+    /// The layouts as this node knows them.
+    pub fn history(&self) -> &History {
+        self.layouts.known()
+    }
+
+    /// Changes the layouts by an operator's will. The change counts, and is told to others, once it is saved.
+    ///
+    /// # Errors
+    /// Those of `change`; nothing is changed then.
+    pub fn change_layout<T, E>(
+        &mut self,
+        now: Now,
+        change: impl FnOnce(&mut History) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let result = self.layouts.change(change);
+        self.settle(now);
+        result
+    }
+
+    /// Forgets a peer that has no role. If it still runs, it comes back by itself.
+    pub fn forget(&mut self, now: Now, peer: NodeId) {
+        self.membership.forget(peer, now, &mut self.effects);
+        self.settle(now);
     }
 
     /// Begins a request. The task is to be driven to its end, and then to be [released](Node::released).
     pub fn admit(&mut self, _now: Now, head: RequestHead) -> Task {
         self.requests += 1;
         let (view, seed) = (Arc::clone(&self.view), self.seed.child());
-        if self.requests <= REQUESTS_MAX {
-            let task = Task::new("request", seed, |cx| serve::serve(cx, view, head));
-            return task.of(self.origin(false));
-        }
-        let task = Task::new("refusal", seed, |cx| async move {
-            let error = S3Error::new(Code::SlowDown, "Please reduce your request rate.");
-            serve::refuse(cx, &view, &head, &error);
+        let origin = self.layouts.begin(false);
+        let refusal = if self.requests > REQUESTS_MAX {
+            "Please reduce your request rate."
+        } else if view.ring.version() == 0 {
+            "This node belongs to no cluster yet: give it a role in a layout, and apply that."
+        } else if !view.ring.everyone().contains(&view.node) {
+            "This node has no role in the cluster's layout."
+        } else {
+            return Task::new("request", seed, |cx| serve::serve(cx, view, head)).of(origin);
+        };
+        let code =
+            if self.requests > REQUESTS_MAX { Code::SlowDown } else { Code::ServiceUnavailable };
+        let task = Task::new("refusal", seed, move |cx| async move {
+            serve::refuse(cx, &view, &head, &S3Error::new(code, refusal));
         });
-        task.of(self.origin(false))
+        task.of(origin)
     }
 
-    /// A request has ended, however it did. Call once for each [`Node::admit`], with [`Task::origin`].
-    pub fn released(&mut self, _now: Now, _origin: Origin) {
+    /// A request has ended, however it did. Call once for each [`Node::admit`], with its [`Task::origin`].
+    pub fn released(&mut self, now: Now, origin: Origin) {
         self.requests = self.requests.checked_sub(1).expect("each request is released once");
+        self.task_ended(now, origin);
+    }
+
+    fn task_ended(&mut self, now: Now, origin: Origin) {
+        let was_behind = self.layouts.is_behind(origin);
+        self.layouts.end(origin);
+        if was_behind && self.layouts.behind() == 0 {
+            self.settle(now);
+        }
     }
 
     /// How many requests are in flight.
@@ -261,16 +368,32 @@ impl Node {
 
     /// Tells the node that time has passed. Spurious calls are harmless. Then drain [`Node::poll_effect`].
     pub fn handle_timeout(&mut self, now: Now) {
+        self.membership.handle_timeout(now, self.layouts.brief(), &mut self.effects);
+        self.settle(now);
+        self.stop_late_jobs(now);
         while let Some(job) = self.schedule.begin(now.mono) {
             let (task, slot) = job.task(Arc::clone(&self.view), self.seed.child());
-            let task = task.of(self.origin(true));
-            let id = EffectId(self.next_effect);
-            self.next_effect += 1;
+            let origin = self.layouts.begin(true);
+            let task = task.of(origin);
             // The queue's line would come every second.
             let level = if job == Job::Queue { log::Level::Trace } else { log::Level::Debug };
             log::log!(level, "{}: begins", job.name());
-            self.running.insert(id, (job, slot));
-            self.effects.push_back((id, NodeEffect::Run(task)));
+            let id = self.effects.push(NodeEffect::Run(task));
+            self.running.insert(id, Running { job, slot, origin, stopped: false });
+        }
+    }
+
+    /// Jobs go by the view of their start; one that takes hours must not hold the layout up for so long.
+    fn stop_late_jobs(&mut self, now: Now) {
+        if now.mono < self.epoch.1.after(JOB_GRACE) {
+            return;
+        }
+        for (id, running) in &mut self.running {
+            if self.layouts.is_behind(running.origin) && !running.stopped {
+                log::info!("{}: broken off, because the layout has changed", running.job.name());
+                running.stopped = true;
+                self.effects.push(NodeEffect::Stop(*id));
+            }
         }
     }
 
@@ -278,15 +401,34 @@ impl Node {
     pub fn handle_event(&mut self, now: Now, id: EffectId, event: NodeEvent) {
         match event {
             NodeEvent::Done => self.job_done(now, id),
-            NodeEvent::Answered(_) => {}
-            NodeEvent::Saved(Ok(())) => {}
-            NodeEvent::Saved(Err(reason)) => log::error!("cannot save the node's state: {reason}"),
+            NodeEvent::Answered(answer) => {
+                let (brief, effects) = (self.layouts.brief(), &mut self.effects);
+                let heard = self.membership.answered(now, id, answer, brief, effects);
+                if let Some(heard) = heard {
+                    self.take_in(now, heard);
+                }
+            }
+            NodeEvent::Saved(result) => match self.layouts.handle_saved(now, id, &result) {
+                Some(changed) => {
+                    if changed {
+                        self.publish(now);
+                        self.membership.tell_all(self.layouts.brief());
+                    }
+                }
+                None => self.membership.handle_saved(now, result),
+            },
         }
+        self.handle_timeout(now);
     }
 
     fn job_done(&mut self, now: Now, id: EffectId) {
-        let Some((job, slot)) = self.running.remove(&id) else { return };
-        let verdict = slot.get().copied().unwrap_or_else(|| {
+        let Some(Running { job, slot, origin, stopped }) = self.running.remove(&id) else { return };
+        self.layouts.end(origin);
+        let verdict = slot.get().copied();
+        if verdict.is_none() && stopped {
+            return self.schedule.stopped(now.mono, job);
+        }
+        let verdict = verdict.unwrap_or_else(|| {
             log::error!("{}: the job has panicked", job.name());
             Verdict::Failed
         });
@@ -294,18 +436,81 @@ impl Node {
         if verdict == Verdict::Failed {
             log::warn!("{}: failed; it comes again in {} s", job.name(), wait.as_secs());
         }
-        self.handle_timeout(now);
     }
 
-    /// The next effect to perform. Poll until `None` after every `handle_*`.
+    /// Draws what follows from a change.
+    fn settle(&mut self, now: Now) {
+        self.layouts.advance(now, &mut self.effects);
+        if self.peers_changed() {
+            self.publish(now);
+        }
+    }
+
+    /// Whether the peers of the view are not those that there are.
+    fn peers_changed(&self) -> bool {
+        let differs = |a: Option<Duration>, b: Option<Duration>| match (a, b) {
+            (Some(a), Some(b)) => a.abs_diff(b) > RTT_STEP.max(a / RTT_SHARE),
+            (a, b) => a.is_some() != b.is_some(),
+        };
+        let mut up = self.membership.up();
+        let mut before = self.view.peers.iter().filter(|(_, peer)| peer.up);
+        loop {
+            match (up.next(), before.next()) {
+                (None, None) => return false,
+                (Some((a, peer)), Some((b, old))) if a == *b && !differs(old.rtt, peer.rtt) => {}
+                _ => return true,
+            }
+        }
+    }
+
+    /// Replaces the view.
+    fn publish(&mut self, now: Now) {
+        let me = self.view.node;
+        let members = self.layouts.brief().members.iter().filter(|id| **id != me);
+        let down = Peer { up: false, rtt: None };
+        let mut peers: BTreeMap<NodeId, Peer> = members.map(|id| (*id, down)).collect();
+        peers.extend(self.membership.up().map(|(id, peer)| (id, Peer { up: true, rtt: peer.rtt })));
+        let near = |id: NodeId| {
+            let far = match peers.get(&id) {
+                _ if id == me => 0,
+                Some(Peer { up: true, rtt }) => rtt.map_or(u64::MAX - 1, |rtt| {
+                    1 + u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX - 3)
+                }),
+                Some(Peer { up: false, .. }) | None => u64::MAX,
+            };
+            (far, id)
+        };
+        let ring = self.layouts.ring(self.view.config.consistency, &near);
+        if ring.version() != self.view.ring.version() {
+            log::info!("this node goes by layout version {}", ring.version());
+        }
+        if self.epoch.0 != self.layouts.epoch() {
+            self.epoch = (self.layouts.epoch(), now.mono);
+        }
+        self.view = Arc::new(View { ring, peers, ..View::clone(&self.view) });
+    }
+
+    /// The next effect to perform. Poll until `None` after every call that changes the node.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<(EffectId, NodeEffect)> {
-        self.effects.pop_front()
+        self.effects.pop()
     }
 
-    /// When the node wants [`Node::handle_timeout`], and why. `None` while every job that may run does.
+    /// When the node wants [`Node::handle_timeout`], and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        self.schedule.next().map(|(at, job)| (at, Reason(job.name())))
+        let mut next = (self.membership.next_timeout(), Reason("peers"));
+        let mut sooner = |at: Option<Instant>, reason: &'static str| {
+            if let Some(at) = at.filter(|at| *at < next.0) {
+                next = (at, Reason(reason));
+            }
+        };
+        sooner(self.layouts.next_timeout(), "saving the layout");
+        let late = self.running.values().any(|r| !r.stopped && self.layouts.is_behind(r.origin));
+        sooner(late.then(|| self.epoch.1.after(JOB_GRACE)), "jobs of an older layout");
+        if let Some((at, job)) = self.schedule.next() {
+            sooner(Some(at), job.name());
+        }
+        Some(next)
     }
 }

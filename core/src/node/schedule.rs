@@ -102,6 +102,16 @@ impl Schedule {
         wait
     }
 
+    /// A job that was broken off is due again at once.
+    pub(super) fn stopped(&mut self, now: Instant, job: Job) {
+        self.line(job).due = Some(now);
+    }
+
+    /// When each job is due; `None` while it runs.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (Job, Option<Instant>, u32)> {
+        self.lines.iter().map(|line| (line.plan.job, line.due, line.failures))
+    }
+
     /// The job that is due next, of those whose slot is free.
     pub(super) fn next(&self) -> Option<(Instant, Job)> {
         let free = |line: &&Line| {

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::layouts;
+use super::{gossip::Space, layouts};
 use crate::{
     id::{ClusterId, NodeId},
     seed::Seed,
@@ -26,6 +26,8 @@ pub struct Setup {
     pub listen: Option<u16>,
     /// Where peers reach this node, `HOST:PORT`, if the operator has said so. Otherwise they try the address that they see.
     pub public: Option<String>,
+    /// The data directories, all together.
+    pub disk: Option<Space>,
     /// Whom to ask for the cluster.
     pub bootstrap: Vec<Contact>,
     /// What an earlier run saved.
@@ -44,6 +46,7 @@ impl Setup {
             hostname: String::new(),
             listen: None,
             public: None,
+            disk: None,
             bootstrap: Vec::new(),
             saved: Saved { layout, peers: None },
         }

@@ -36,6 +36,12 @@ pub fn decode_reply(message: &Message) -> Result<Reply, PeerError> {
     decode(&message.head)
 }
 
+/// Whether a message is gossip, which the node's machine answers by itself; told from its first bytes: a map of one entry, and
+/// its key.
+pub fn is_gossip(message: &Message) -> bool {
+    message.head.starts_with(&[FORMAT, 0xa1, 0x61, b'm'])
+}
+
 fn encode<T: Serialize>(value: &T) -> Bytes {
     let mut bytes = Vec::with_capacity(256);
     bytes.push(FORMAT);

@@ -24,7 +24,7 @@ use crate::{
     wire::{Message, Priority},
 };
 
-pub use codec::{decode_reply, decode_request, encode_reply, encode_request};
+pub use codec::{decode_reply, decode_request, encode_reply, encode_request, is_gossip};
 pub use serve::{Slot, serve};
 
 /// How long a node may take to answer a question that carries no block, before the asker gives it up.
@@ -151,6 +151,8 @@ pub enum Reply {
 pub struct Origin {
     /// The newest layout of the view that the task goes by.
     pub layout: u64,
+    /// Which view that is, by the node's own count.
+    pub epoch: u64,
     /// Nobody waits for the task.
     pub background: bool,
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::{BlockHead, Origin, Reply, Request, decode_request, encode_reply};
+use super::{BlockHead, Reply, Request, decode_request, encode_reply};
 use crate::{
     block::{Payload, seal},
     effect::PeerError,
@@ -23,7 +23,6 @@ pub type Slot = Arc<OnceLock<Message>>;
 pub fn serve(view: Arc<View>, message: Message, seed: Seed) -> (Task, Slot) {
     let slot = Slot::default();
     let result = Arc::clone(&slot);
-    let origin = Origin { layout: view.ring.version(), background: false };
     let task = Task::new("peer's request", seed, |cx| async move {
         let answered = match decode_request(&message) {
             Ok(request) => answer(cx, &view, request, message.payload).await,
@@ -33,7 +32,7 @@ pub fn serve(view: Arc<View>, message: Message, seed: Seed) -> (Task, Slot) {
             answered.unwrap_or_else(|error| (Reply::Failed(error), Bytes::new()));
         slot.set(encode_reply(&reply, payload)).expect("a request is answered once");
     });
-    (task.of(origin), result)
+    (task, result)
 }
 
 /// What a batch queues here is due by this node's clock, and by it the batch is in time or late.

@@ -315,6 +315,7 @@ impl Host {
             hostname: format!("host-{}", self.number),
             listen: Some(PORT),
             public: Some(Net::address(self.number)),
+            disk: None,
             bootstrap,
             saved: self.saved.clone(),
         }

@@ -141,6 +141,7 @@ impl Host {
                         .note(world.now, format_args!("host {} job {}", self.number, job.name()));
                     self.run(world, job, Kind::Job(id), None);
                 }
+                NodeEffect::Stop(run) => self.stop(world, run),
                 NodeEffect::Dial { link, address, expected } => {
                     let host = self.number;
                     world.out.push_back(Out::Dial { host, link, address, expected });
@@ -169,6 +170,17 @@ impl Host {
             let wait = at.since(world.now);
             self.schedule(world, wait, Event::NodeDue);
         }
+    }
+
+    /// Breaks off a job. What it had under way is abandoned or not, as in a crash.
+    fn stop(&mut self, world: &mut World, run: EffectId) {
+        let now = self.now(world);
+        let is_it = |kind: &Kind| matches!(kind, Kind::Job(id) if *id == run);
+        let process = self.process();
+        let job = process.tasks.iter().find(|(_, running)| is_it(&running.kind));
+        let Some(number) = job.map(|(number, _)| *number) else { return };
+        process.tasks.remove(&number);
+        process.node.handle_event(now, run, NodeEvent::Done);
     }
 
     /// Takes all the effects that a task has to give, and ends it if it is done.

@@ -1,0 +1,493 @@
+//! Who else is there: connections to everybody, addresses, and gossip.
+//!
+//! Every node keeps a connection to every other (a full mesh). It begins with one address: whoever answers there tells of the
+//! others. Nodes that change their address are found because they dial the others themselves, who then tell the rest. Every
+//! second a node exchanges what it knows with a few others; when its layouts have changed, at once.
+
+mod talk;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+pub(super) use talk::Heard;
+
+use super::{
+    Contact, NodeEffect, StateFile,
+    effects::Effects,
+    gossip::{Card, Digest, Known},
+    links::{Link, LinkId, Links},
+    peers::{Backoff, FAILURES_DOWN, Peer},
+};
+use crate::{
+    effect::EffectId,
+    id::{ClusterId, NodeId},
+    seed::Seed,
+    time::{Instant, Now},
+};
+
+/// Nodes that are remembered. Clusters have a hundred at most; the rest bounds what a confused peer can make us hold.
+pub(super) const PEERS_MAX: usize = 512;
+
+/// Attempts to connect at a time.
+const DIALS_MAX: usize = 16;
+
+/// An attempt that the shell has not reported on is given up. Longer than TCP and the handshake may take together.
+const DIAL_MAX: Duration = Duration::from_secs(30);
+
+/// Between rounds of gossip.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Peers asked in a round.
+const FANOUT: usize = 3;
+
+/// When something has changed: so many are told at a time...
+const URGENT_FANOUT: usize = 8;
+
+/// ...and then nobody for so long. They tell others: a hundred nodes know within three such rounds.
+const URGENT_GAP: Duration = Duration::from_millis(50);
+
+/// Addresses told of each.
+pub(super) const NAMED_ADDRESSES: usize = 4;
+
+/// How old a connection must be to be closed because there is another: both ends have made their choice by then, and what
+/// went by this one has been answered.
+const SUPERFLUOUS: Duration = Duration::from_secs(60);
+
+/// A node without a role that nobody has been connected to for so long is forgotten.
+const FORGET: Duration = Duration::from_secs(3600);
+
+/// How long a node of another cluster may stay connected: to learn that it is one.
+const FOREIGN: Duration = Duration::from_secs(5);
+
+/// Changes of addresses are saved after so long, all together.
+const SAVE_AFTER: Duration = Duration::from_secs(5);
+
+/// From a failed save to the next.
+const SAVE_AGAIN: Duration = Duration::from_secs(60);
+
+/// The first byte of the file of peers.
+const FORMAT: u8 = 1;
+
+/// What is told of the layouts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Brief {
+    pub(super) cluster: Option<ClusterId>,
+    pub(super) digest: Option<Digest>,
+    /// The encoded history.
+    pub(super) bytes: Bytes,
+    /// Everybody with a role.
+    pub(super) members: BTreeSet<NodeId>,
+}
+
+/// A place to find the cluster at.
+struct Bootstrap {
+    address: String,
+    /// Who answered there last; ourselves, perhaps.
+    met: Option<NodeId>,
+    backoff: Backoff,
+    dialling: bool,
+}
+
+/// Whom an attempt is for.
+enum Target {
+    Peer(NodeId),
+    Bootstrap(usize),
+}
+
+struct Attempt {
+    target: Target,
+    address: String,
+    until: Instant,
+}
+
+struct Exchange {
+    peer: NodeId,
+    link: LinkId,
+    sent: Instant,
+}
+
+/// See the [module](self).
+pub(super) struct Membership {
+    me: NodeId,
+    pub(super) card: Card,
+    pub(super) links: Links,
+    pub(super) peers: BTreeMap<NodeId, Peer>,
+    bootstrap: Vec<Bootstrap>,
+    attempts: BTreeMap<LinkId, Attempt>,
+    exchanges: BTreeMap<EffectId, Exchange>,
+    tick: Instant,
+    /// Whom to tell at once, and when.
+    urgent: BTreeSet<NodeId>,
+    urgent_at: Instant,
+    save_at: Option<Instant>,
+    seed: Seed,
+}
+
+impl Membership {
+    pub(super) fn new(
+        me: NodeId,
+        card: Card,
+        contacts: Vec<Contact>,
+        saved: Option<&[u8]>,
+        seed: Seed,
+        now: Now,
+    ) -> Result<Self, String> {
+        let mut this = Self {
+            me,
+            card,
+            links: Links::default(),
+            peers: BTreeMap::new(),
+            bootstrap: Vec::new(),
+            attempts: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
+            tick: now.mono,
+            urgent: BTreeSet::new(),
+            urgent_at: now.mono,
+            save_at: None,
+            seed,
+        };
+        for known in saved.map_or(Ok(Vec::new()), decode)? {
+            this.learn(&known, now);
+        }
+        for contact in contacts {
+            this.contact(contact, now);
+        }
+        this.save_at = None;
+        Ok(this)
+    }
+
+    /// Looks for a node at this place from now on.
+    pub(super) fn contact(&mut self, contact: Contact, now: Now) {
+        match contact.id {
+            Some(id) => {
+                self.learn(&Known { id, addresses: vec![contact.address] }, now);
+            }
+            None if self.bootstrap.iter().any(|other| other.address == contact.address) => {}
+            None => self.bootstrap.push(Bootstrap {
+                address: contact.address,
+                met: None,
+                backoff: Backoff::default(),
+                dialling: false,
+            }),
+        }
+    }
+
+    /// Forgets a peer. If it still runs, it comes back by itself.
+    pub(super) fn forget(&mut self, peer: NodeId, now: Now, effects: &mut Effects) {
+        let links: Vec<LinkId> = self.links.of(peer).map(|(link, _)| link).collect();
+        for link in links {
+            self.close(link, now, effects);
+        }
+        if self.peers.remove(&peer).is_some() {
+            self.save_soon(now);
+        }
+    }
+
+    fn learn(&mut self, known: &Known, now: Now) {
+        if known.id == self.me
+            || (self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&known.id))
+        {
+            return;
+        }
+        let fresh = || Peer { seen: now.wall, ..Peer::default() };
+        let peer = self.peers.entry(known.id).or_insert_with(fresh);
+        let mut news = false;
+        for address in known.addresses.iter().take(NAMED_ADDRESSES) {
+            news |= peer.learn(address);
+        }
+        if news {
+            self.save_soon(now);
+        }
+    }
+
+    fn save_soon(&mut self, now: Now) {
+        self.save_at.get_or_insert(now.mono.after(SAVE_AFTER));
+    }
+
+    /// The peers of this cluster that there are connections to.
+    pub(super) fn up(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        let ours = self.peers.iter().filter(|(_, peer)| peer.foreign.is_none());
+        let up = ours.filter(|(id, _)| self.is_up(**id));
+        up.map(|(id, peer)| (*id, peer))
+    }
+
+    pub(super) fn is_up(&self, peer: NodeId) -> bool {
+        self.links.is_up(peer)
+    }
+
+    pub(super) fn link_to(&self, peer: NodeId) -> Option<LinkId> {
+        self.links.to(self.me, peer)
+    }
+
+    /// The peer of this cluster at the other end of `link`, if that is up.
+    pub(super) fn peer_of(&self, link: LinkId) -> Option<NodeId> {
+        self.links.get(link).map(|link| link.peer)
+    }
+
+    /// A peer lacks something that others have.
+    pub(super) fn missed(&mut self, peer: NodeId, now: Now) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.missed = Some(now.mono);
+        }
+    }
+
+    /// The file of peers was saved, or not.
+    pub(super) fn handle_saved(&mut self, now: Now, result: Result<(), String>) {
+        if let Err(reason) = result {
+            log::warn!("the addresses of peers cannot be saved: {reason}");
+            self.save_at = Some(now.mono.after(SAVE_AGAIN));
+        }
+    }
+
+    /// An attempt has succeeded.
+    pub(super) fn link_up(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        peer: NodeId,
+        address: String,
+        effects: &mut Effects,
+    ) {
+        let Some(attempt) = self.attempts.remove(&link) else {
+            // It was given up.
+            effects.push(NodeEffect::Close { link });
+            return;
+        };
+        match attempt.target {
+            Target::Peer(id) => {
+                self.peers.entry(id).and_modify(|peer| peer.dialling = false);
+            }
+            Target::Bootstrap(index) => {
+                let bootstrap = &mut self.bootstrap[index];
+                (bootstrap.dialling, bootstrap.met) = (false, Some(peer));
+                bootstrap.backoff = Backoff::default();
+            }
+        }
+        if peer == self.me {
+            log::debug!("{address} is this node's own address");
+            effects.push(NodeEffect::Close { link });
+            return;
+        }
+        self.insert(now, link, peer, address.clone(), true);
+        if self.peers.get_mut(&peer).is_some_and(|peer| peer.reached(&address)) {
+            self.save_soon(now);
+        }
+    }
+
+    /// A peer has connected to us.
+    pub(super) fn link_accepted(&mut self, now: Now, peer: NodeId, address: String) -> LinkId {
+        let link = self.links.fresh();
+        if peer != self.me {
+            self.insert(now, link, peer, address, false);
+        }
+        link
+    }
+
+    fn insert(&mut self, now: Now, id: LinkId, peer: NodeId, address: String, outbound: bool) {
+        let was_up = self.is_up(peer);
+        log::debug!("connected to {peer} at {address}");
+        let link = Link { peer, outbound, address, since: now.mono, boot: None };
+        self.links.insert(id, link);
+        let entry = self.peers.entry(peer).or_default();
+        if entry.foreign.is_none() {
+            entry.connected();
+        }
+        if !was_up {
+            log::info!("node {peer} is up");
+            // It may have restarted, and know nothing any more.
+            (entry.digest, entry.sent, entry.introduced) = (None, None, false);
+        }
+        self.urgent.insert(peer);
+    }
+
+    /// A connection has ended, or an attempt has failed.
+    pub(super) fn link_down(&mut self, now: Now, link: LinkId, reason: &str) {
+        if let Some(attempt) = self.attempts.remove(&link) {
+            log::debug!("cannot connect to {}: {reason}", attempt.address);
+            self.failed(now, attempt, reason);
+        }
+        let Some(Link { peer, address, .. }) = self.links.remove(link) else { return };
+        log::debug!("the connection to {peer} at {address} has ended: {reason}");
+        if !self.is_up(peer)
+            && let Some(entry) = self.peers.get_mut(&peer)
+        {
+            log::info!("node {peer} is down: {reason}");
+            entry.seen = now.wall;
+            (entry.rtt, entry.skew, entry.call) = (None, None, None);
+        }
+    }
+
+    fn failed(&mut self, now: Now, attempt: Attempt, reason: &str) {
+        match attempt.target {
+            Target::Peer(id) => {
+                let Some(peer) = self.peers.get_mut(&id) else { return };
+                peer.dialling = false;
+                let round = peer.addresses.len();
+                peer.backoff.fail(now.mono, round, &mut self.seed);
+                if peer.backoff.failures == FAILURES_DOWN {
+                    let tried = peer.addresses.join(", ");
+                    log::warn!("node {id} cannot be reached ({tried}): {reason}. Still trying");
+                }
+            }
+            Target::Bootstrap(index) => {
+                let bootstrap = &mut self.bootstrap[index];
+                bootstrap.dialling = false;
+                bootstrap.backoff.fail(now.mono, 1, &mut self.seed);
+                if bootstrap.backoff.failures == FAILURES_DOWN {
+                    log::warn!("no node answers at {}: {reason}. Still trying", attempt.address);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, link: LinkId, now: Now, effects: &mut Effects) {
+        effects.push(NodeEffect::Close { link });
+        self.link_down(now, link, "closed by this node");
+    }
+
+    /// Does what is due.
+    pub(super) fn handle_timeout(&mut self, now: Now, brief: &Brief, effects: &mut Effects) {
+        let late =
+            |(link, attempt): (&LinkId, &Attempt)| (attempt.until <= now.mono).then_some(*link);
+        let late: Vec<LinkId> = self.attempts.iter().filter_map(late).collect();
+        for link in late {
+            effects.push(NodeEffect::Close { link });
+            self.link_down(now, link, "no answer in time");
+        }
+        self.dial(now, effects);
+        if self.tick <= now.mono {
+            self.tick = now.mono.after(TICK);
+            self.tidy(now, brief, effects);
+            let up: Vec<NodeId> = self.up().map(|(id, _)| id).collect();
+            for peer in self.choose(up, FANOUT) {
+                self.exchange(peer, now, brief, effects);
+            }
+        }
+        if !self.urgent.is_empty() && self.urgent_at <= now.mono {
+            self.urgent_at = now.mono.after(URGENT_GAP);
+            let urgent: Vec<NodeId> = self.urgent.iter().copied().collect();
+            for peer in self.choose(urgent, URGENT_FANOUT) {
+                self.urgent.remove(&peer);
+                self.exchange(peer, now, brief, effects);
+            }
+        }
+        if self.save_at.is_some_and(|at| at <= now.mono) {
+            self.save_at = None;
+            let (file, bytes) = (StateFile::Peers, self.encode());
+            effects.push(NodeEffect::Save { file, bytes });
+        }
+    }
+
+    /// When [`Membership::handle_timeout`] has something to do.
+    pub(super) fn next_timeout(&self) -> Instant {
+        let attempts = self.attempts.values().map(|attempt| attempt.until);
+        let urgent = (!self.urgent.is_empty()).then_some(self.urgent_at);
+        let mut next = attempts.chain(urgent).chain(self.save_at).fold(self.tick, Instant::min);
+        if self.attempts.len() < DIALS_MAX {
+            let peers = self.peers.iter().filter(|(id, peer)| self.wants_dial(**id, peer));
+            let bootstrap = self.bootstrap.iter().filter(|place| self.wants_bootstrap(place));
+            let due = peers.map(|(_, peer)| peer.backoff.at);
+            next = due.chain(bootstrap.map(|place| place.backoff.at)).fold(next, Instant::min);
+        }
+        next
+    }
+
+    fn wants_dial(&self, id: NodeId, peer: &Peer) -> bool {
+        !peer.dialling && !peer.addresses.is_empty() && !self.is_up(id)
+    }
+
+    fn wants_bootstrap(&self, place: &Bootstrap) -> bool {
+        // Whoever was met there is looked for at its own addresses; but if it stays away, another may be there by now.
+        let met = |id: NodeId| id == self.me || self.is_up(id);
+        !place.dialling && !place.met.is_some_and(met)
+    }
+
+    fn dial(&mut self, now: Now, effects: &mut Effects) {
+        for index in 0..self.bootstrap.len() {
+            let place = &self.bootstrap[index];
+            let due = place.backoff.at <= now.mono && self.attempts.len() < DIALS_MAX;
+            if due && self.wants_bootstrap(place) {
+                let address = place.address.clone();
+                self.bootstrap[index].dialling = true;
+                self.attempt(Target::Bootstrap(index), address, None, now, effects);
+            }
+        }
+        let due = |(id, peer): (&NodeId, &Peer)| {
+            (peer.backoff.at <= now.mono && self.wants_dial(*id, peer)).then_some(*id)
+        };
+        let due: Vec<NodeId> = self.peers.iter().filter_map(due).collect();
+        for id in due {
+            if self.attempts.len() >= DIALS_MAX {
+                return;
+            }
+            let peer = self.peers.get_mut(&id).expect("it is due");
+            let address = peer.next_address().expect("it wants to be dialled");
+            peer.dialling = true;
+            self.attempt(Target::Peer(id), address, Some(id), now, effects);
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        target: Target,
+        address: String,
+        expected: Option<NodeId>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let link = self.links.fresh();
+        let until = now.mono.after(DIAL_MAX);
+        self.attempts.insert(link, Attempt { target, address: address.clone(), until });
+        effects.push(NodeEffect::Dial { link, address, expected });
+    }
+
+    /// Closes connections that nobody uses, forgets nodes that are long gone.
+    fn tidy(&mut self, now: Now, brief: &Brief, effects: &mut Effects) {
+        let before = |age| Instant(now.mono.0.saturating_sub(nanos(age)));
+        let mut close = self.links.superfluous(self.me, before(SUPERFLUOUS));
+        // A peer of another cluster closes the connection itself, as soon as it knows; if not, we do.
+        let foreign = self.peers.iter().filter(|(_, peer)| peer.foreign.is_some());
+        for (link, of) in foreign.flat_map(|(id, _)| self.links.of(*id)) {
+            if of.since < before(FOREIGN) {
+                close.push(link);
+            }
+        }
+        for link in close {
+            self.close(link, now, effects);
+        }
+        let oldest = now.wall.before(FORGET);
+        let gone = self.peers.iter().filter(|(id, peer)| {
+            peer.seen < oldest && !brief.members.contains(id) && !self.is_up(**id)
+        });
+        let gone: Vec<NodeId> = gone.map(|(id, _)| *id).collect();
+        for id in gone {
+            log::info!("node {id} has no role and was not seen for an hour: forgotten");
+            self.forget(id, now, effects);
+        }
+    }
+
+    /// The file of peers.
+    fn encode(&self) -> Vec<u8> {
+        let known = self.peers.iter().filter(|(_, peer)| !peer.addresses.is_empty());
+        let known = known.map(|(id, peer)| Known { id: *id, addresses: peer.addresses.clone() });
+        let mut bytes = vec![FORMAT];
+        ciborium::into_writer(&known.collect::<Vec<_>>(), &mut bytes)
+            .expect("plain data, and memory does not fail");
+        bytes
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Vec<Known>, String> {
+    let Some((&FORMAT, body)) = bytes.split_first() else {
+        return Err("it is of another format: was it written by a newer Mews?".to_owned());
+    };
+    ciborium::from_reader(body).map_err(|error| error.to_string())
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,173 @@
+//! What is known of one peer, and where to find it.
+
+use std::time::Duration;
+
+use super::gossip::{Card, Digest};
+use crate::{
+    effect::EffectId,
+    id::ClusterId,
+    seed::Seed,
+    time::{Instant, Timestamp},
+};
+
+/// Addresses remembered of one node: what its operator says, what was seen at a few places, and some that are out of date.
+pub(super) const ADDRESSES_MAX: usize = 8;
+
+/// The longest `HOST:PORT`: a domain name has at most 253 characters (RFC 1035 §2.3.4).
+const ADDRESS_LEN_MAX: usize = 253 + 6;
+
+/// The first wait after a failed attempt; it doubles with each round through the addresses.
+const BACKOFF: Duration = Duration::from_secs(1);
+
+/// The longest wait between attempts: a home line that was cut is back within the minute it comes up, and fifty nodes that
+/// are all away cost two attempts a second.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Attempts in a row that must fail before a peer's addresses are all held to be out of date, and the log says so.
+pub(super) const FAILURES_DOWN: u32 = 5;
+
+/// Whether this could be the address of a node.
+pub(super) fn is_address(text: &str) -> bool {
+    text.len() <= ADDRESS_LEN_MAX
+        && text.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty()
+                && host.chars().all(|c| c.is_ascii_graphic() && c != '@')
+                && matches!(port.parse::<u16>(), Ok(1..))
+        })
+}
+
+/// When to try again what fails.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Backoff {
+    pub(super) failures: u32,
+    pub(super) at: Instant,
+}
+
+impl Backoff {
+    /// One more failure. `round` is how many attempts make the wait double.
+    pub(super) fn fail(&mut self, now: Instant, round: usize, seed: &mut Seed) {
+        let rounds = self.failures / u32::try_from(round.max(1)).unwrap_or(u32::MAX);
+        self.failures = self.failures.saturating_add(1);
+        let wait = BACKOFF.saturating_mul(1 << rounds.min(16)).min(BACKOFF_MAX);
+        // Half of it at random, so that nodes that lost each other at once do not come back at once.
+        let wait = wait / 2 + Duration::from_millis(seed.below(1 + half_millis(wait)));
+        self.at = now.after(wait);
+    }
+}
+
+fn half_millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis() / 2).unwrap_or(u64::MAX)
+}
+
+/// Another node.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer {
+    /// What it last said of itself.
+    pub(super) card: Option<Card>,
+    /// How far its clock is ahead of ours, in milliseconds.
+    pub(super) skew: Option<i64>,
+    /// The round trip to it, smoothed.
+    pub(super) rtt: Option<Duration>,
+    /// Where it may be, the best first.
+    pub(super) addresses: Vec<String>,
+    /// Which of them is tried next.
+    pub(super) turn: usize,
+    pub(super) backoff: Backoff,
+    /// An attempt at it is under way.
+    pub(super) dialling: bool,
+    /// The exchange with it that is under way.
+    pub(super) call: Option<EffectId>,
+    /// Since this connection came up, it was told of everybody.
+    pub(super) introduced: bool,
+    /// The hash of its layout history, as it last said; nothing before it has said anything.
+    pub(super) digest: Option<Option<Digest>>,
+    /// The hash of our history as it was last sent there.
+    pub(super) sent: Option<Digest>,
+    /// It belongs to this other cluster.
+    pub(super) foreign: Option<ClusterId>,
+    /// When a write last failed to reach it.
+    pub(super) missed: Option<Instant>,
+    /// When its last connection ended, or when it was first heard of.
+    pub(super) seen: Timestamp,
+}
+
+impl Peer {
+    /// Takes note of an address. Says whether it was new.
+    pub(super) fn learn(&mut self, address: &str) -> bool {
+        if !is_address(address) || self.addresses.iter().any(|known| known == address) {
+            return false;
+        }
+        if self.addresses.len() >= ADDRESSES_MAX {
+            self.addresses.pop();
+        }
+        // Behind the one that is known to work.
+        self.addresses.insert(self.addresses.len().min(1), address.to_owned());
+        // What is new may be right: not to be kept waiting by what was wrong.
+        self.turn = self.addresses.len().min(2) - 1;
+        self.backoff.at = Instant(0);
+        true
+    }
+
+    /// It was reached at this address. Says whether that is another than before.
+    pub(super) fn reached(&mut self, address: &str) -> bool {
+        let changed = self.addresses.first().is_none_or(|first| first != address);
+        self.addresses.retain(|known| known != address);
+        self.addresses.insert(0, address.to_owned());
+        self.addresses.truncate(ADDRESSES_MAX);
+        changed
+    }
+
+    /// The address to try next.
+    pub(super) fn next_address(&mut self) -> Option<String> {
+        if self.addresses.is_empty() {
+            return None;
+        }
+        let address = self.addresses[self.turn % self.addresses.len()].clone();
+        self.turn = (self.turn + 1) % self.addresses.len();
+        Some(address)
+    }
+
+    /// It is connected.
+    pub(super) fn connected(&mut self) {
+        self.backoff = Backoff::default();
+        self.turn = 0;
+    }
+
+    /// The round trip of one exchange (RFC 6298 §2: an eighth of each new one).
+    pub(super) fn measured(&mut self, rtt: Duration) {
+        self.rtt = Some(self.rtt.map_or(rtt, |smooth| (smooth * 7 + rtt) / 8));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_with_each_round_and_stay_below_their_bound() {
+        let (mut backoff, mut seed) = (Backoff::default(), Seed::new([1; 32]));
+        let mut waits = Vec::new();
+        for _ in 0..14 {
+            backoff.fail(Instant(0), 2, &mut seed);
+            waits.push(backoff.at.since(Instant(0)).as_millis());
+        }
+        for (at, wait) in waits.iter().enumerate() {
+            let full = (1000 << (at / 2)).min(30_000);
+            assert!((full / 2..=full).contains(wait), "{waits:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_address_is_tried_at_once_and_the_oldest_goes() {
+        let mut peer = Peer::default();
+        for port in 1..=9 {
+            assert!(peer.learn(&format!("host:{port}")));
+        }
+        assert_eq!(peer.addresses.len(), ADDRESSES_MAX);
+        assert_eq!(peer.addresses[..2], ["host:1", "host:9"]);
+        assert_eq!(peer.next_address().as_deref(), Some("host:9"));
+        assert!(!peer.learn("host:9") && !peer.learn("nonsense") && !peer.learn("a@b:1"));
+        assert!(peer.reached("host:9") && !peer.reached("host:9"));
+        assert_eq!(peer.addresses[..2], ["host:9", "host:1"]);
+    }
+}

@@ -1,0 +1,1 @@
+//! What a node can tell of itself and of the cluster.

@@ -1,0 +1,159 @@
+use std::time::Duration;
+
+use super::net::{Net, id};
+use crate::{
+    node::{Contact, Saved},
+    placement::layout::Role,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn all(net: &Net) -> Vec<usize> {
+    (0..net.machines.len()).collect()
+}
+
+#[test]
+fn one_address_is_enough_for_a_full_mesh() {
+    let mut net = Net::running(12);
+    let hosts = all(&net);
+    let took = net.until(SECOND * 10, |net| net.is_mesh(&hosts));
+    assert!(took < SECOND * 3, "{took:?}");
+    // It stays so, and no pair keeps more than one connection.
+    net.run(SECOND * 180);
+    assert!(net.is_mesh(&hosts));
+    for host in &hosts {
+        let node = net.node(*host);
+        let links: usize = hosts.iter().map(|b| node.membership.links.of(id(*b)).count()).sum();
+        assert_eq!(links, 11, "host {host}");
+        assert_eq!(node.view().peers.len(), 11);
+        assert!(node.view().peers.values().all(|peer| peer.up && peer.rtt.is_some()));
+    }
+    let dials = net.dials;
+    net.run(SECOND * 60);
+    assert_eq!(net.dials, dials, "who is connected dials nobody");
+}
+
+#[test]
+fn both_ends_choose_the_same_of_two_connections() {
+    let mut net = Net::new(2);
+    // Each knows the other: both dial at once.
+    net.machines[0].bootstrap = vec![Contact { id: Some(id(1)), address: "host-1:1".to_owned() }];
+    net.machines[1].bootstrap = vec![Contact { id: Some(id(0)), address: "host-0:1".to_owned() }];
+    net.start(0);
+    net.start(1);
+    net.run(SECOND);
+    let both = |net: &Net, host: usize| net.node(host).membership.links.of(id(1 - host)).count();
+    assert_eq!((both(&net, 0), both(&net, 1)), (2, 2));
+    let chosen = |net: &Net, host: usize| {
+        let node = net.node(host);
+        let link = node.link_to(id(1 - host)).unwrap();
+        node.membership.links.get(link).unwrap().outbound
+    };
+    assert_eq!(chosen(&net, 0), id(0) < id(1));
+    assert_eq!(chosen(&net, 1), id(1) < id(0));
+    net.run(SECOND * 120);
+    assert_eq!((both(&net, 0), both(&net, 1)), (1, 1), "the other one is closed");
+    assert_eq!(chosen(&net, 0), id(0) < id(1));
+}
+
+#[test]
+fn a_node_that_moves_is_found_by_all() {
+    let mut net = Net::running(4);
+    net.until(SECOND * 10, |net| net.is_mesh(&[0, 1, 2, 3]));
+    net.stop(2);
+    net.run(SECOND * 120);
+    net.machines[2].address = "elsewhere:1".to_owned();
+    net.start(2);
+    net.until(SECOND * 40, |net| net.is_mesh(&[0, 1, 2, 3]));
+    // And the others find it there, should the connections break.
+    net.set_cut(2, 3, true);
+    net.run(SECOND * 20);
+    assert!(!net.is_mesh(&[2, 3]));
+    net.set_cut(2, 3, false);
+    net.until(SECOND * 40, |net| net.is_mesh(&[2, 3]));
+}
+
+#[test]
+fn peers_are_remembered_across_restarts_without_any_bootstrap_address() {
+    let mut net = Net::running(4);
+    net.until(SECOND * 10, |net| net.is_mesh(&[0, 1, 2, 3]));
+    net.run(SECOND * 10);
+    (0..4).for_each(|host| net.stop(host));
+    net.machines.iter_mut().for_each(|machine| machine.bootstrap.clear());
+    // The one whose address they all began with stays away.
+    (1..4).for_each(|host| net.start(host));
+    let took = net.until(SECOND * 10, |net| net.is_mesh(&[1, 2, 3]));
+    assert!(took < SECOND * 2, "{took:?}");
+    net.run(SECOND * 300);
+    let before = net.dials;
+    net.run(SECOND * 60);
+    assert!(net.dials - before <= 3 * 5, "{} dials in a minute", net.dials - before);
+    net.start(0);
+    net.until(SECOND * 40, |net| net.is_mesh(&[0, 1, 2, 3]));
+}
+
+#[test]
+fn a_restart_that_tcp_has_not_noticed_gets_the_new_connection() {
+    let mut net = Net::running(2);
+    net.until(SECOND * 10, |net| net.is_mesh(&[0, 1]));
+    net.run(SECOND * 2);
+    let stale = net.node(0).link_to(id(1)).unwrap();
+    net.lose_power(1);
+    net.start(1);
+    net.run(SECOND * 2);
+    let fresh = net.node(0).link_to(id(1)).unwrap();
+    assert_ne!(stale, fresh);
+    assert!(net.is_mesh(&[0, 1]));
+    assert_eq!(net.node(0).membership.links.of(id(1)).count(), 1);
+}
+
+#[test]
+fn nodes_without_a_role_are_forgotten_an_hour_after_they_were_last_seen() {
+    let mut net = Net::running(3);
+    net.until(SECOND * 10, |net| net.is_mesh(&[0, 1, 2]));
+    net.stop(2);
+    net.run(SECOND * 3500);
+    assert!(net.node(0).membership.peers.contains_key(&id(2)));
+    net.run(SECOND * 200);
+    assert!(!net.node(0).membership.peers.contains_key(&id(2)));
+    assert!(!net.node(1).membership.peers.contains_key(&id(2)), "nobody brings it up again");
+}
+
+#[test]
+fn a_clock_that_differs_is_noticed() {
+    let mut net = Net::new(2);
+    net.machines[1].skew = Duration::from_secs(60);
+    (0..2).for_each(|host| net.start(host));
+    net.run(SECOND * 5);
+    let skew =
+        |net: &Net, host: usize| net.node(host).membership.peers[&id(1 - host)].skew.unwrap();
+    assert!((59_900..=60_100).contains(&skew(&net, 0)), "{}", skew(&net, 0));
+    assert!((-60_100..=-59_900).contains(&skew(&net, 1)));
+}
+
+#[test]
+fn two_clusters_refuse_to_merge() {
+    let mut net = Net::new(4);
+    for (host, cluster) in [(0, 1), (1, 2)] {
+        let role = Role { zone: "z".to_owned(), capacity: Some(1 << 30), tags: vec![] };
+        let cluster = crate::id::ClusterId([cluster; 16]);
+        let layout = crate::node::layouts::found(id(host), role, cluster);
+        net.machines[host].saved = Saved { layout: Some(layout), peers: None };
+    }
+    // One fresh node beside each; by mistake, the first cluster is told of the second.
+    net.machines[1].bootstrap.clear();
+    net.machines[3].bootstrap = vec![Contact { id: None, address: "host-1:1".to_owned() }];
+    net.machines[0].bootstrap = vec![Contact { id: None, address: "host-1:1".to_owned() }];
+    (0..4).for_each(|host| net.start(host));
+    net.run(SECOND * 30);
+    for (host, other) in [(0, 1), (1, 0)] {
+        let cluster = net.node(host).history().cluster();
+        assert_eq!(cluster.unwrap().0[0], u8::try_from(host).unwrap() + 1);
+        assert!(net.node(host).link_to(id(other)).is_none(), "not connected");
+        assert!(net.node(host).view().peers.keys().all(|peer| *peer != id(other)));
+        assert!(net.node(host).membership.peers[&id(other)].foreign.is_some());
+    }
+    let dials = net.dials;
+    net.run(SECOND * 60);
+    assert!(net.dials - dials < 20, "{} dials", net.dials - dials);
+}

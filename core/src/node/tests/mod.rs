@@ -1,0 +1,6 @@
+//! Whole clusters of machines on a network of this module's own, in virtual time.
+#![allow(clippy::wildcard_enum_match_arm)]
+
+mod mesh;
+mod net;
+mod schedule;
