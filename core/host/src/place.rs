@@ -134,6 +134,7 @@ impl Place {
             hostname: machine::hostname(),
             listen: Some(port),
             public: setup.rpc_public.clone(),
+            disk: None,
             bootstrap: setup.bootstrap.clone(),
             saved: saved(id, setup, &state)?,
         };
