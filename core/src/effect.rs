@@ -160,6 +160,27 @@ impl Completion {
     }
 }
 
+impl Completion {
+    /// Why the node did not do it, if it did not.
+    pub fn failure(&self) -> Option<&PeerError> {
+        match self {
+            Self::Read(Err(error))
+            | Self::Committed(Err(error))
+            | Self::Loaded(Err(error))
+            | Self::Held(Err(error))
+            | Self::Chore(Err(error)) => Some(error),
+            Self::Read(Ok(_))
+            | Self::Committed(Ok(_))
+            | Self::Loaded(Ok(_))
+            | Self::Held(Ok(_))
+            | Self::Chore(Ok(_))
+            | Self::Pulled(_)
+            | Self::Collected(_)
+            | Self::Sent(_) => None,
+        }
+    }
+}
+
 /// One step through a request's body.
 #[derive(Debug, Clone)]
 pub struct Pulled {

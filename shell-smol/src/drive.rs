@@ -12,6 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use mews_core::{
     effect::{ClientGone, Completion, Effect, EffectId, ResponseBody},
     http::ResponseHead,
+    rpc::Origin,
     s3::intake::{BodyError, Intake},
     task::Task,
     time::Instant,
@@ -108,6 +109,7 @@ impl Future for Flight {
 /// What a task waits for.
 struct Driver<'a> {
     host: &'a Arc<Host>,
+    origin: Origin,
     client: Option<Client>,
     flights: FuturesUnordered<Flight>,
     /// Done while the task's effects were drained.
@@ -116,7 +118,8 @@ struct Driver<'a> {
 
 /// Drives `task` to its end. Without a client, for the node's own jobs.
 pub async fn drive(host: &Arc<Host>, mut task: Task, client: Option<Client>) {
-    let mut driver = Driver { host, client, flights: FuturesUnordered::new(), done: Vec::new() };
+    let (flights, origin) = (FuturesUnordered::new(), task.origin());
+    let mut driver = Driver { host, origin, client, flights, done: Vec::new() };
     let mut gone = driver.client.is_none();
     task.start(host.clock.now());
     loop {
@@ -141,6 +144,7 @@ pub async fn drive(host: &Arc<Host>, mut task: Task, client: Option<Client>) {
             Happened::Timeout => task.handle_timeout(host.clock.now()),
         }
     }
+    driver.detach().await;
 }
 
 enum Happened {
@@ -153,10 +157,6 @@ enum Happened {
 
 impl Driver<'_> {
     fn perform(&mut self, id: EffectId, effect: Effect) {
-        if let Some(completion) = self.host.perform_now(&effect) {
-            self.done.push((id, completion));
-            return;
-        }
         match effect {
             Effect::Cancel(cancelled) => {
                 for flight in self.flights.iter_mut().filter(|flight| flight.id == cancelled) {
@@ -190,20 +190,42 @@ impl Driver<'_> {
                     (Completion::Sent(sent), None)
                 });
             }
-            effect @ (Effect::Read { .. }
-            | Effect::Commit { .. }
+            Effect::Read { at, read } => match self.host.read_now(at, &read) {
+                Some(answer) => self.done.push((id, Completion::Read(answer))),
+                None => self.perform_by_host(id, Effect::Read { at, read }),
+            },
+            effect @ (Effect::Commit { .. }
             | Effect::StoreBlock { .. }
             | Effect::LoadBlock { .. }
             | Effect::Holds { .. }
-            | Effect::Chore(_)) => {
-                let host = Arc::clone(self.host);
-                self.start(id, async move { (host.perform(effect).await, None) });
-            }
+            | Effect::Chore(_)) => self.perform_by_host(id, effect),
         }
     }
 
     fn client(&mut self) -> &mut Client {
         self.client.as_mut().expect("only tasks of requests speak to a client")
+    }
+
+    fn perform_by_host(&mut self, id: EffectId, effect: Effect) {
+        let (host, origin) = (Arc::clone(self.host), self.origin);
+        self.start(id, async move { (host.perform(effect, origin).await, None) });
+    }
+
+    /// Lets what the task has left under way go on without it. Each effect ends by a peer's patience, or by what the own disk
+    /// takes.
+    async fn detach(&mut self) {
+        let mut flights = std::mem::take(&mut self.flights);
+        if flights.iter().all(|flight| flight.performing.is_none()) {
+            return;
+        }
+        let going_on = async move { while flights.next().await.is_some() {} };
+        match self.host.detached.try_acquire_arc() {
+            Some(permit) => host::spawn(async move {
+                going_on.await;
+                drop(permit);
+            }),
+            None => going_on.await,
+        }
     }
 
     fn start(

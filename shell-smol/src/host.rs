@@ -1,10 +1,11 @@
 //! The world, as one process has it: clocks, the database, block files, and the node itself.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -14,12 +15,13 @@ use mews_core::{
     http::RequestHead,
     id::NodeId,
     node::{Node, NodeEffect, NodeEvent},
-    rpc::Origin,
+    rpc::{self, Origin},
     store::{Answer, Read, redb::Db},
     task::Task,
     time::Instant,
+    wire::Identity,
 };
-use mews_host::{abort::AbortOnPanic, clock::Clock, place::State, rows};
+use mews_host::{abort::AbortOnPanic, clock::Clock, rows, saver::Saver};
 use smol::{
     Executor, Timer,
     channel::{Receiver, Sender},
@@ -27,7 +29,13 @@ use smol::{
     lock::Semaphore,
 };
 
-use crate::{blocks::Blocks, drive, workers::Workers, writer::Writer};
+use crate::{
+    blocks::Blocks,
+    drive,
+    peers::{self, Links},
+    workers::Workers,
+    writer::Writer,
+};
 
 /// Runs every task of the process.
 pub static EXECUTOR: Executor<'static> = Executor::new();
@@ -62,38 +70,37 @@ pub struct Host {
     pub panics: AtomicU64,
     /// The node's machine. Locked for one step at a time, never across a wait.
     pub node: Mutex<Node>,
-    /// The node's small files.
-    pub state: State,
-    /// Wakes the node's loop: a job has ended. One word is as good as many.
+    /// The node's jobs that run.
+    pub jobs: Mutex<BTreeMap<EffectId, smol::Task<()>>>,
+    /// The connections to other nodes.
+    pub links: Links,
+    /// Who this node is, to others.
+    pub identity: Identity,
+    /// Writes the node's small files. Set once, before the node runs.
+    pub saver: OnceLock<Saver>,
+    /// Places for effects that go on after the end of their task.
+    pub detached: Arc<Semaphore>,
+    /// Wakes the node's loop: it has changed. One word is as good as many.
     pub nudge: (Sender<()>, Receiver<()>),
 }
 
 impl Host {
-    /// Performs an effect that needs no client.
-    pub async fn perform(&self, effect: Effect) -> Completion {
+    /// Performs an effect that needs no client, here or at another node.
+    pub async fn perform(self: &Arc<Self>, effect: Effect, origin: Origin) -> Completion {
+        if effect.at().is_some_and(|at| at != self.id) {
+            let call = rpc::call(effect, origin).expect("it names a node");
+            return peers::call(self, call).await;
+        }
         match effect {
-            Effect::Read { at, read } => Completion::Read(match self.is_here(at) {
-                Ok(()) => self.read(read).await,
-                Err(error) => Err(error),
-            }),
-            Effect::Commit { at, batch } => Completion::Committed(match self.is_here(at) {
-                Ok(()) => self.writer.commit(batch, None).await,
-                Err(error) => Err(error),
-            }),
-            Effect::StoreBlock { at, block, then } => {
-                Completion::Committed(match self.is_here(at) {
-                    Ok(()) => self.blocks.store(block, then, &self.writer).await,
-                    Err(error) => Err(error),
-                })
+            Effect::Read { read, .. } => Completion::Read(self.read(read).await),
+            Effect::Commit { batch, .. } => {
+                Completion::Committed(self.writer.commit(batch, None).await)
             }
-            Effect::LoadBlock { at, hash } => Completion::Loaded(match self.is_here(at) {
-                Ok(()) => self.blocks.load(hash).await,
-                Err(error) => Err(error),
-            }),
-            Effect::Holds { at, blocks } => Completion::Held(match self.is_here(at) {
-                Ok(()) => self.blocks.holds(blocks).await,
-                Err(error) => Err(error),
-            }),
+            Effect::StoreBlock { block, then, .. } => {
+                Completion::Committed(self.blocks.store(block, then, &self.writer).await)
+            }
+            Effect::LoadBlock { hash, .. } => Completion::Loaded(self.blocks.load(hash).await),
+            Effect::Holds { blocks, .. } => Completion::Held(self.blocks.holds(blocks).await),
             Effect::Chore(chore) => {
                 Completion::Chore(self.blocks.chore(chore, Arc::clone(&self.db)).await)
             }
@@ -106,31 +113,9 @@ impl Host {
         }
     }
 
-    /// Performs what takes microseconds, at once. `None` for everything else.
-    pub fn perform_now(&self, effect: &Effect) -> Option<Completion> {
-        match effect {
-            Effect::Read { at, read: read @ (Read::Get(_) | Read::Object { .. }) }
-                if *at == self.id =>
-            {
-                Some(Completion::Read(rows::read(&self.db, read)))
-            }
-            Effect::Read { .. }
-            | Effect::Commit { .. }
-            | Effect::StoreBlock { .. }
-            | Effect::LoadBlock { .. }
-            | Effect::Holds { .. }
-            | Effect::Chore(_)
-            | Effect::Open(_)
-            | Effect::Pull { .. }
-            | Effect::Collect { .. }
-            | Effect::Respond { .. }
-            | Effect::Send(_)
-            | Effect::Cancel(_) => None,
-        }
-    }
-
-    fn is_here(&self, at: NodeId) -> Result<(), PeerError> {
-        if at == self.id { Ok(()) } else { Err(PeerError::Unreachable) }
+    /// Answers at once what takes microseconds to read; `None` for what may take longer.
+    pub fn read_now(&self, at: NodeId, read: &Read) -> Option<Result<Answer, PeerError>> {
+        (at == self.id && read.is_quick()).then(|| rows::read(&self.db, read))
     }
 
     async fn read(&self, read: Read) -> Result<Answer, PeerError> {
@@ -172,26 +157,40 @@ impl Host {
     fn perform_for_node(self: &Arc<Self>, id: EffectId, effect: NodeEffect) {
         let host = Arc::clone(self);
         match effect {
-            NodeEffect::Run(task) => spawn(run_job(host, id, task)),
-            NodeEffect::Save { file, bytes } => spawn(async move {
-                let state = host.state.clone();
-                let work = move || state.save(file, &bytes).map_err(|error| error.to_string());
-                let saved = host.workers.run(work).await;
-                let saved = saved.unwrap_or_else(|error| Err(error.to_string()));
-                host.tell_node(id, NodeEvent::Saved(saved));
-            }),
-            NodeEffect::Stop(_)
-            | NodeEffect::Dial { .. }
-            | NodeEffect::Close { .. }
-            | NodeEffect::Call { .. } => {
-                panic!("a node without contacts has no peers");
+            NodeEffect::Run(task) => {
+                // Locked until it is in, so that its end finds it.
+                let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+                jobs.insert(id, EXECUTOR.spawn(run_job(host, id, task)));
             }
+            NodeEffect::Stop(job) => {
+                let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+                // It ends with its handle.
+                drop(job);
+            }
+            NodeEffect::Save { file, bytes } => {
+                let saver = self.saver.get().expect("the host is started");
+                saver.save(id, file, bytes);
+            }
+            NodeEffect::Dial { link, address, expected } => {
+                peers::dial(&host, link, address, expected);
+            }
+            NodeEffect::Close { link } => self.links.close(link),
+            NodeEffect::Call { link, priority, message, patience } => spawn(async move {
+                let answer = host.links.ask(&host, link, priority, message, patience).await;
+                host.tell_node(id, NodeEvent::Answered(answer));
+            }),
         }
     }
 
-    fn tell_node(self: &Arc<Self>, id: EffectId, event: NodeEvent) {
+    /// Tells the node what became of one of its effects.
+    pub fn tell_node(self: &Arc<Self>, id: EffectId, event: NodeEvent) {
         let now = self.clock.now();
         self.with_node(|node| node.handle_event(now, id, event));
+        self.nudge();
+    }
+
+    /// Wakes the node's loop: it may want to be called earlier than it did.
+    pub fn nudge(&self) {
         // Full means that the loop has been told already.
         let _ = self.nudge.0.try_send(());
     }
@@ -219,13 +218,23 @@ impl Host {
     }
 }
 
-/// Drives a job of the node's. It counts as done even if it panics, and the node starts it again when it is due.
+/// Drives a job of the node's. It counts as done even if it panics or is stopped, and the node starts it again when it is due.
 async fn run_job(host: Arc<Host>, id: EffectId, task: Task) {
-    let driven = AssertUnwindSafe(drive::drive(&host, task, None)).catch_unwind().await;
-    if driven.is_err() {
-        host.count_panic();
+    struct Done(Arc<Host>, EffectId);
+    impl Drop for Done {
+        fn drop(&mut self) {
+            let job = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+            if let Some(job) = job {
+                job.detach();
+            }
+            self.0.tell_node(self.1, NodeEvent::Done);
+        }
     }
-    host.tell_node(id, NodeEvent::Done);
+    let done = Done(host, id);
+    let driven = AssertUnwindSafe(drive::drive(&done.0, task, None)).catch_unwind().await;
+    if driven.is_err() {
+        done.0.count_panic();
+    }
 }
 
 /// Runs the executor on this thread for ever, whatever panics on it.

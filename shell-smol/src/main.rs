@@ -5,6 +5,7 @@ mod codec;
 mod drive;
 mod host;
 mod link;
+mod peers;
 mod pool;
 mod pump;
 mod serve;
@@ -59,12 +60,15 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
         Some(s3) => Some(listen(s3)?),
         None => None,
     };
+    let rpc = listen(setup.rpc)?;
     let bound = Bound {
         s3: s3.as_ref().map(|(_, address)| *address),
-        rpc: setup.rpc.address,
+        rpc: rpc.1,
         admin: setup.admin.map(|admin| admin.address),
     };
-    let (host, database) = start::host(&place, setup, bounds)?;
+    let (host, database) = start::host(&place, setup, bounds, bound.rpc.port())?;
+    let node = EXECUTOR.spawn(Arc::clone(&host).run_node());
+    host::spawn(peers::listen(Arc::clone(&host), rpc.0));
     let prepared = match &setup.quickstart {
         Some(promise) => Some(start::quickstart(&host, promise).await?),
         None => None,
@@ -76,7 +80,6 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
 
     let (stop, stopping) = channel::bounded::<Infallible>(1);
     let ready = Ready { setup, bound, node: host.id, prepared: prepared.as_ref() };
-    let node = EXECUTOR.spawn(Arc::clone(&host).run_node());
     let (limits, connections) = (Limits::default(), bounds.connections);
     let server = Arc::new(serve::Server { host, limits, connections });
     let patience = Duration::from_secs(texts::STOP_SECONDS);

@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use mews_core::{
     effect::{ClientGone, Completion, Effect, EffectId, ResponseBody},
     http::ResponseHead,
+    rpc::Origin,
     s3::intake::BodyError,
     task::Task,
 };
@@ -116,6 +117,7 @@ impl Future for Flight {
 /// What a task waits for.
 struct Driver<'a> {
     host: &'a Arc<Host>,
+    origin: Origin,
     client: Option<Client>,
     flights: FuturesUnordered<Flight>,
     /// Done while the task's effects were drained.
@@ -124,7 +126,8 @@ struct Driver<'a> {
 
 /// Drives `task` to its end. Without a client, for the node's own jobs.
 pub async fn drive(host: &Arc<Host>, mut task: Task, client: Option<Client>) {
-    let mut driver = Driver { host, client, flights: FuturesUnordered::new(), done: Vec::new() };
+    let (flights, origin) = (FuturesUnordered::new(), task.origin());
+    let mut driver = Driver { host, origin, client, flights, done: Vec::new() };
     let mut gone = driver.client.is_none();
     task.start(host.clock.now());
     loop {
@@ -149,6 +152,7 @@ pub async fn drive(host: &Arc<Host>, mut task: Task, client: Option<Client>) {
             Happened::Timeout => task.handle_timeout(host.clock.now()),
         }
     }
+    driver.detach().await;
     if let Some(Client { pump: Some(pump), drain, .. }) = driver.client
         && drain > 0
         && !pump.is_over()
@@ -216,8 +220,25 @@ impl Driver<'_> {
     }
 
     fn perform_by_host(&mut self, id: EffectId, effect: Effect) {
-        let host = Arc::clone(self.host);
-        self.start(id, async move { (host.perform(effect).await, None) });
+        let (host, origin) = (Arc::clone(self.host), self.origin);
+        self.start(id, async move { (host.perform(effect, origin).await, None) });
+    }
+
+    /// Lets what the task has left under way go on without it. Each effect ends by a peer's patience, or by what the own disk
+    /// takes.
+    async fn detach(&mut self) {
+        let mut flights = std::mem::take(&mut self.flights);
+        if flights.iter().all(|flight| flight.performing.is_none()) {
+            return;
+        }
+        let going_on = async move { while flights.next().await.is_some() {} };
+        match Arc::clone(&self.host.detached).try_acquire_owned() {
+            Ok(permit) => drop(tokio::spawn(async move {
+                going_on.await;
+                drop(permit);
+            })),
+            Err(_) => going_on.await,
+        }
     }
 
     fn start(

@@ -1,8 +1,11 @@
 //! The world, as one process has it: clocks, the database, block files, and the node itself.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use mews_core::{
@@ -10,20 +13,23 @@ use mews_core::{
     http::RequestHead,
     id::NodeId,
     node::{Node, NodeEffect, NodeEvent},
-    rpc::Origin,
+    rpc::{self, Origin},
     store::{Answer, Read, redb::Db},
     task::Task,
     time::Instant,
+    wire::Identity,
 };
-use mews_host::{abort::AbortOnPanic, clock::Clock, place::State, rows};
+use mews_host::{abort::AbortOnPanic, clock::Clock, rows, saver::Saver};
 use tokio::{
     sync::{Notify, Semaphore},
+    task::AbortHandle,
     time,
 };
 
 use crate::{
     blocks::Blocks,
     drive::{self, Client},
+    peers::{self, Links},
     writer::Writer,
 };
 
@@ -50,40 +56,39 @@ pub struct Host {
     pub panics: AtomicU64,
     /// The node's machine. Locked for one step at a time, never across a wait.
     pub node: Mutex<Node>,
-    /// The node's small files.
-    pub state: State,
-    /// Wakes the node's loop: a job has ended.
+    /// The node's jobs that run.
+    pub jobs: Mutex<BTreeMap<EffectId, AbortHandle>>,
+    /// The connections to other nodes.
+    pub links: Links,
+    /// Who this node is, to others.
+    pub identity: Identity,
+    /// Writes the node's small files. Set once, before the node runs.
+    pub saver: OnceLock<Saver>,
+    /// Places for effects that go on after the end of their task.
+    pub detached: Arc<Semaphore>,
+    /// Wakes the node's loop: it has changed.
     pub nudge: Notify,
     /// Set when the process is about to end: jobs that are cut off then have not failed.
     pub stopping: AtomicBool,
 }
 
 impl Host {
-    /// Performs an effect that needs no client.
-    pub async fn perform(&self, effect: Effect) -> Completion {
+    /// Performs an effect that needs no client, here or at another node.
+    pub async fn perform(self: &Arc<Self>, effect: Effect, origin: Origin) -> Completion {
+        if effect.at().is_some_and(|at| at != self.id) {
+            let call = rpc::call(effect, origin).expect("it names a node");
+            return peers::call(self, call).await;
+        }
         match effect {
-            Effect::Read { at, read } => Completion::Read(match self.is_here(at) {
-                Ok(()) => self.read(read).await,
-                Err(error) => Err(error),
-            }),
-            Effect::Commit { at, batch } => Completion::Committed(match self.is_here(at) {
-                Ok(()) => self.writer.commit(batch, None).await,
-                Err(error) => Err(error),
-            }),
-            Effect::StoreBlock { at, block, then } => {
-                Completion::Committed(match self.is_here(at) {
-                    Ok(()) => self.blocks.store(block, then, &self.writer).await,
-                    Err(error) => Err(error),
-                })
+            Effect::Read { read, .. } => Completion::Read(self.read(read).await),
+            Effect::Commit { batch, .. } => {
+                Completion::Committed(self.writer.commit(batch, None).await)
             }
-            Effect::LoadBlock { at, hash } => Completion::Loaded(match self.is_here(at) {
-                Ok(()) => self.blocks.load(hash).await,
-                Err(error) => Err(error),
-            }),
-            Effect::Holds { at, blocks } => Completion::Held(match self.is_here(at) {
-                Ok(()) => self.blocks.holds(blocks).await,
-                Err(error) => Err(error),
-            }),
+            Effect::StoreBlock { block, then, .. } => {
+                Completion::Committed(self.blocks.store(block, then, &self.writer).await)
+            }
+            Effect::LoadBlock { hash, .. } => Completion::Loaded(self.blocks.load(hash).await),
+            Effect::Holds { blocks, .. } => Completion::Held(self.blocks.holds(blocks).await),
             Effect::Chore(chore) => {
                 Completion::Chore(self.blocks.chore(chore, Arc::clone(&self.db)).await)
             }
@@ -98,21 +103,7 @@ impl Host {
 
     /// Answers at once what takes microseconds to read; `None` for what may take longer.
     pub fn read_now(&self, at: NodeId, read: &Read) -> Option<Result<Answer, PeerError>> {
-        match read {
-            Read::Get(_) | Read::Object { .. } | Read::Count(_) if at == self.id => {
-                Some(rows::read(&self.db, read))
-            }
-            Read::Get(_)
-            | Read::Object { .. }
-            | Read::Count(_)
-            | Read::Scan { .. }
-            | Read::List(_)
-            | Read::Compare(_) => None,
-        }
-    }
-
-    fn is_here(&self, at: NodeId) -> Result<(), PeerError> {
-        if at == self.id { Ok(()) } else { Err(PeerError::Unreachable) }
+        (at == self.id && read.is_quick()).then(|| rows::read(&self.db, read))
     }
 
     async fn read(&self, read: Read) -> Result<Answer, PeerError> {
@@ -163,23 +154,36 @@ impl Host {
     fn perform_for_node(self: &Arc<Self>, id: EffectId, effect: NodeEffect) {
         let host = Arc::clone(self);
         match effect {
-            NodeEffect::Run(task) => drop(tokio::spawn(run_job(host, id, task))),
-            NodeEffect::Save { file, bytes } => drop(tokio::spawn(async move {
-                let state = host.state.clone();
-                let saved = blocking(move || state.save(file, &bytes).map_err(|e| e.to_string()));
-                let saved = saved.await.unwrap_or_else(|error| Err(error.to_string()));
-                host.tell_node(id, NodeEvent::Saved(saved));
-            })),
-            NodeEffect::Stop(_)
-            | NodeEffect::Dial { .. }
-            | NodeEffect::Close { .. }
-            | NodeEffect::Call { .. } => {
-                panic!("a node without contacts has no peers");
+            NodeEffect::Run(task) => {
+                // Locked until it is in, so that its end finds it.
+                let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+                jobs.insert(id, tokio::spawn(run_job(host, id, task)).abort_handle());
+            }
+            NodeEffect::Stop(job) => {
+                let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(job) = jobs.get(&job) {
+                    job.abort();
+                }
+            }
+            NodeEffect::Save { file, bytes } => {
+                let saver = self.saver.get().expect("the host is started");
+                saver.save(id, file, bytes);
+            }
+            NodeEffect::Dial { link, address, expected } => {
+                peers::dial(&host, link, address, expected);
+            }
+            NodeEffect::Close { link } => self.links.close(link),
+            NodeEffect::Call { link, priority, message, patience } => {
+                drop(tokio::spawn(async move {
+                    let answer = host.links.ask(&host, link, priority, message, patience).await;
+                    host.tell_node(id, NodeEvent::Answered(answer));
+                }));
             }
         }
     }
 
-    fn tell_node(self: &Arc<Self>, id: EffectId, event: NodeEvent) {
+    /// Tells the node what became of one of its effects.
+    pub fn tell_node(self: &Arc<Self>, id: EffectId, event: NodeEvent) {
         let now = self.clock.now();
         self.with_node(|node| node.handle_event(now, id, event));
         self.nudge.notify_one();
@@ -219,6 +223,7 @@ async fn run_job(host: Arc<Host>, id: EffectId, task: Task) {
             if self.0.stopping.load(Ordering::Relaxed) {
                 return;
             }
+            self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
             self.0.tell_node(self.1, NodeEvent::Done);
         }
     }

@@ -4,6 +4,7 @@ mod blocks;
 mod drive;
 mod host;
 mod io;
+mod peers;
 mod pump;
 mod request;
 mod serve;
@@ -57,12 +58,15 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
         Some(s3) => Some(listen(s3).await?),
         None => None,
     };
+    let rpc = listen(setup.rpc).await?;
     let bound = Bound {
         s3: s3.as_ref().map(|(_, address)| *address),
-        rpc: setup.rpc.address,
+        rpc: rpc.1,
         admin: setup.admin.map(|admin| admin.address),
     };
-    let (host, mut database) = start::host(&place, setup, bounds)?;
+    let (host, mut database) = start::host(&place, setup, bounds, bound.rpc.port())?;
+    let node = tokio::spawn(Arc::clone(&host).run_node());
+    tokio::spawn(peers::listen(Arc::clone(&host), rpc.0));
     let prepared = match &setup.quickstart {
         Some(promise) => Some(start::quickstart(&host, promise).await?),
         None => None,
@@ -74,7 +78,6 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
 
     let (stop, stopping) = watch::channel(false);
-    let node = tokio::spawn(Arc::clone(&host).run_node());
     let (limits, connections) = (Limits::default(), bounds.connections);
     let server = Arc::new(serve::Server { host: Arc::clone(&host), limits, connections });
     let patience = Duration::from_secs(texts::STOP_SECONDS);

@@ -1,7 +1,7 @@
 //! The start: from a directory to a host that can serve.
 
 use std::sync::{
-    Arc, Mutex,
+    Arc, Mutex, OnceLock,
     atomic::{AtomicBool, AtomicU64},
 };
 
@@ -13,24 +13,28 @@ use mews_core::{
         setup::{Promise, Setup},
         trouble::Trouble,
     },
+    node::NodeEvent,
     seed::Seed,
     store::StoreError,
+    wire::Identity,
 };
 use mews_host::{
-    machine::{random, system},
+    machine::{has_aes, random, system},
+    peers::DETACHED,
     place::{Opened, Place},
+    saver::Saver,
 };
 use tokio::sync::{Notify, Semaphore, oneshot};
 
-use crate::{blocks::Blocks, drive, host::Host, writer::Writer};
+use crate::{blocks::Blocks, drive, host::Host, peers::Links, writer::Writer};
 
 /// The host, and where it says that its database has failed.
 pub type Started = (Arc<Host>, oneshot::Receiver<Option<StoreError>>);
 
 /// Opens what is in the directory and starts the threads.
-pub fn host(place: &Place, setup: &Setup, bounds: &Bounds) -> Result<Started, Trouble> {
-    let Opened { clock, id, node, db, files, state, reserve, .. } =
-        place.open_node(setup, bounds, setup.rpc.address.port())?;
+pub fn host(place: &Place, setup: &Setup, bounds: &Bounds, port: u16) -> Result<Started, Trouble> {
+    let Opened { clock, id, key, secret, node, db, files, state, reserve } =
+        place.open_node(setup, bounds, port)?;
     let (writer, ended) =
         Writer::start(Arc::clone(&db), Arc::clone(&files), reserve).map_err(system)?;
     let blocks = Blocks::start(files, bounds, &node.view().config).map_err(system)?;
@@ -40,14 +44,23 @@ pub fn host(place: &Place, setup: &Setup, bounds: &Bounds) -> Result<Started, Tr
         db,
         writer,
         blocks,
-        state,
+        jobs: Mutex::default(),
+        links: Links::default(),
+        identity: Identity::new(key.to_bytes(), secret, has_aes()),
+        saver: OnceLock::new(),
+        detached: Arc::new(Semaphore::new(DETACHED)),
         scans: Arc::new(Semaphore::new(bounds.scans)),
         panics: AtomicU64::new(0),
         node: Mutex::new(node),
         nudge: Notify::new(),
         stopping: AtomicBool::new(false),
     };
-    Ok((Arc::new(host), ended))
+    let host = Arc::new(host);
+    let saved = Arc::clone(&host);
+    let saver = Saver::start(state, move |id, done| saved.tell_node(id, NodeEvent::Saved(done)));
+    let saver = saver.map_err(system)?;
+    host.saver.get_or_init(|| saver);
+    Ok((host, ended))
 }
 
 /// Makes sure of the bucket and the key that quickstart promises.

@@ -34,6 +34,16 @@ pub fn system(error: std::io::Error) -> Trouble {
     Trouble::System { reason: error.to_string() }
 }
 
+/// Whether the processor has instructions for AES.
+pub fn has_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
+}
+
 /// Raises the bound on open files as far as we may, and says how far that is.
 fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);

@@ -441,6 +441,16 @@ pub enum Read {
     Compare(digest::Question),
 }
 
+impl Read {
+    /// Whether it takes microseconds. Others may take a thread for long enough that requests would notice.
+    pub fn is_quick(&self) -> bool {
+        match self {
+            Self::Get(_) | Self::Object { .. } | Self::Count(_) => true,
+            Self::Scan { .. } | Self::List(_) | Self::Compare(_) => false,
+        }
+    }
+}
+
 /// One page of the objects (or open uploads) of a bucket, in key order over all the shards named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {

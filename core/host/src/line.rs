@@ -1,0 +1,176 @@
+//! A connection to a peer, as many hands use it: those who ask, those who answer, and the one loop that moves its bytes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use mews_core::{
+    effect::PeerError,
+    id::NodeId,
+    time::{Instant, Now},
+    wire::{Connection, Event, Message, Priority, StreamId, WireError},
+};
+
+/// Output beyond this waits in the connection, where what is more urgent can still overtake it.
+const OUTPUT: usize = 64 << 10;
+
+/// The connection. `W` is who waits for an answer; `S` is the serving of a request, which ends when that is dropped.
+pub struct Line<W, S> {
+    state: Mutex<State<W, S>>,
+}
+
+struct State<W, S> {
+    connection: Connection,
+    /// Bounded by the connection, which takes only so many requests.
+    waiting: BTreeMap<StreamId, W>,
+    /// Bounded by the connection, too. None until it is known what serves it.
+    serving: BTreeMap<StreamId, Option<S>>,
+    closing: bool,
+}
+
+/// What the loop is to do about a connection.
+pub enum News<W, S> {
+    /// The peer is known, and requests may flow.
+    Up(NodeId),
+    /// The peer asks. To be answered by [`Line::respond`].
+    Asked(StreamId, Message),
+    /// Tell whoever waits.
+    Answered(W, Result<Message, PeerError>),
+    /// The peer no longer wants to know: drop it.
+    Cancelled(S),
+}
+
+/// The news, and when to come again if nothing happens before.
+pub type Turn<W, S> = (Vec<News<W, S>>, Option<Instant>);
+
+impl<W, S> Line<W, S> {
+    /// A line for a connection that begins.
+    pub fn new(connection: Connection) -> Self {
+        let (waiting, serving) = (BTreeMap::new(), BTreeMap::new());
+        Self { state: Mutex::new(State { connection, waiting, serving, closing: false }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<W, S>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the peer. Then wake the loop.
+    ///
+    /// # Errors
+    /// [`Connection::request`]'s.
+    pub fn ask(
+        &self,
+        now: Now,
+        priority: Priority,
+        message: Message,
+        patience: Duration,
+        waiter: W,
+    ) -> Result<StreamId, PeerError> {
+        let mut state = self.lock();
+        let stream = state.connection.request(now, priority, message, patience)?;
+        state.waiting.insert(stream, waiter);
+        Ok(stream)
+    }
+
+    /// Nobody waits for this answer any more. False if it has come already; else wake the loop.
+    pub fn give_up(&self, now: Now, stream: StreamId) -> bool {
+        let mut state = self.lock();
+        let waited = state.waiting.remove(&stream).is_some();
+        if waited {
+            state.connection.cancel(now, stream);
+        }
+        waited
+    }
+
+    /// What serves a request; given back if that is over already.
+    pub fn serving(&self, stream: StreamId, serving: S) -> Option<S> {
+        match self.lock().serving.get_mut(&stream) {
+            Some(place) => place.replace(serving),
+            None => Some(serving),
+        }
+    }
+
+    /// Answers a request of the peer's. Then wake the loop. Gives back what served it.
+    pub fn respond(&self, now: Now, stream: StreamId, message: Message) -> Option<S> {
+        let mut state = self.lock();
+        let serving = state.serving.remove(&stream)?;
+        state.connection.respond(now, stream, message);
+        serving
+    }
+
+    /// Hands in what has come.
+    ///
+    /// # Errors
+    /// The connection is over; [`Line::close`] it.
+    pub fn input(&self, now: Now, input: &mut BytesMut) -> Result<(), WireError> {
+        self.lock().connection.handle_input(now, input)
+    }
+
+    /// Does what is due, and says what there is to do, to send, and to wait for.
+    ///
+    /// # Errors
+    /// The connection is over; [`Line::close`] it.
+    pub fn turn(&self, now: Now, output: &mut BytesMut) -> Result<Turn<W, S>, WireError> {
+        let mut state = self.lock();
+        if state.closing {
+            return Err(WireError::Closed);
+        }
+        if state.connection.poll_timeout().is_some_and(|(at, _)| at <= now.mono) {
+            state.connection.handle_timeout(now)?;
+        }
+        let news = state.news();
+        if output.len() < OUTPUT {
+            // It gives its best alone: what it does not give now is asked for again, once this is written.
+            let _ = state.connection.poll_output(now, output);
+        }
+        let timeout = state.connection.poll_timeout().map(|(at, _reason)| at);
+        Ok((news, timeout))
+    }
+
+    /// Has the loop close it. Then wake the loop.
+    pub fn shut(&self) {
+        self.lock().closing = true;
+    }
+
+    /// The end of it: why it ended if nothing else is known, and the last news.
+    pub fn close(&self) -> (WireError, Vec<News<W, S>>) {
+        let mut state = self.lock();
+        let why = state.connection.close();
+        let mut news = state.news();
+        // Nobody can answer these any more.
+        let serving = std::mem::take(&mut state.serving);
+        news.extend(serving.into_values().flatten().map(News::Cancelled));
+        (why, news)
+    }
+
+    /// The smoothed round trip, once measured.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.lock().connection.rtt()
+    }
+}
+
+impl<W, S> State<W, S> {
+    fn news(&mut self) -> Vec<News<W, S>> {
+        let mut news = Vec::new();
+        while let Some(event) = self.connection.poll_event() {
+            news.extend(match event {
+                Event::Established { peer } => Some(News::Up(peer)),
+                Event::Request { stream, message, .. } => {
+                    self.serving.insert(stream, None);
+                    Some(News::Asked(stream, message))
+                }
+                Event::Response { stream, result } => {
+                    let waiter = self.waiting.remove(&stream);
+                    waiter.map(|waiter| News::Answered(waiter, result))
+                }
+                Event::Cancelled { stream } => {
+                    self.serving.remove(&stream).flatten().map(News::Cancelled)
+                }
+            });
+        }
+        news
+    }
+}
