@@ -16,6 +16,7 @@ mod pace;
 mod queue;
 pub mod repair;
 mod scrub;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -52,6 +53,8 @@ pub enum Job {
     Scrub,
     /// Blocks that are missing or damaged here: what is in [`Table::Fetch`].
     Fetch,
+    /// Rows that other replicas have and this one lacks.
+    Sync,
 }
 
 impl Job {
@@ -64,6 +67,7 @@ impl Job {
             Self::Orphans => "orphans",
             Self::Scrub => "scrub",
             Self::Fetch => "fetch",
+            Self::Sync => "sync",
         }
     }
 
@@ -79,6 +83,7 @@ impl Job {
                 Self::Orphans => orphans::run(cx, &view).await,
                 Self::Scrub => scrub::run(cx, &view).await,
                 Self::Fetch => fetch::run(cx, &view).await,
+                Self::Sync => sync::run(cx, &view).await,
             };
             let verdict = verdict.unwrap_or_else(|error| {
                 log::error!("{}: {error}", self.name());
@@ -97,14 +102,23 @@ pub enum Verdict {
     Done,
     /// Something is left; it is to be tried again, not at once.
     Failed,
+    /// Something is left; it is to go on at once, with the newest view.
+    Paused,
+    /// [`Job::Sync`] only: this node's database has all that the node is to have under this version of the layout, and says so
+    /// in its [`SYNCED_KEY`](crate::store::SYNCED_KEY) row. For the layout's tracker this counts if every node had acknowledged
+    /// that version before the run began: a writer that did not know it may have written past this node.
+    Synced {
+        /// The layout's version.
+        version: u64,
+    },
 }
 
 impl Verdict {
     /// Done if both are.
     fn and(self, other: Self) -> Self {
         match self {
-            Self::Done => other,
-            Self::Failed => Self::Failed,
+            Self::Done | Self::Synced { .. } => other,
+            Self::Failed | Self::Paused => self,
         }
     }
 }

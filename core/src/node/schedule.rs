@@ -1,6 +1,7 @@
 //! When which background job runs.
 //!
-//! Three slots: the queue has its own, because deletes wait for it, and so has fetching; the others share one, because each reads the disk from end
+//! Four slots: the queue has its own, because deletes wait for it, and so have fetching and the sync, because layouts wait for
+//! them; the others share one, because each reads the disk from end
 //! to end, and two would only disturb each other. Whoever has waited longest goes first.
 
 use std::time::Duration;
@@ -29,7 +30,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// In order of precedence where two are due at once.
-const PLANS: [Plan; 6] = [
+const PLANS: [Plan; 7] = [
     // Deleted data is to be gone soon after; an empty look costs microseconds.
     Plan {
         job: Job::Queue,
@@ -37,6 +38,14 @@ const PLANS: [Plan; 6] = [
         every: SECOND,
         retry: SECOND,
         retry_max: MINUTE,
+    },
+    // Replicas that agree cost a fingerprint for each partition. Soon after a start: something has been missed since the stop.
+    Plan {
+        job: Job::Sync,
+        first: Duration::from_secs(5),
+        every: Duration::from_secs(600),
+        retry: Duration::from_secs(10),
+        retry_max: Duration::from_secs(300),
     },
     // What the last run of the process left. Later on, this process leaves nothing.
     Plan { job: Job::Intents, first: Duration::ZERO, every: DAY, retry: MINUTE, retry_max: HOUR },
@@ -88,9 +97,13 @@ impl Schedule {
     pub(super) fn end(&mut self, now: Instant, job: Job, verdict: Verdict) -> Duration {
         let line = self.line(job);
         let wait = match verdict {
-            Verdict::Done => {
+            Verdict::Done | Verdict::Synced { .. } => {
                 line.failures = 0;
                 line.plan.every
+            }
+            Verdict::Paused => {
+                line.failures = 0;
+                Duration::ZERO
             }
             Verdict::Failed => {
                 let doubled = line.plan.retry.saturating_mul(1 << line.failures.min(16));
@@ -139,6 +152,7 @@ fn slot(job: Job) -> u8 {
         Job::Queue => 0,
         // It waits for other nodes' disks more than for the own.
         Job::Fetch => 1,
+        Job::Sync => 3,
         Job::Intents | Job::Uploads | Job::Orphans | Job::Scrub => 2,
     }
 }

@@ -148,6 +148,13 @@ pub enum Question {
         /// At most so many.
         limit: usize,
     },
+    /// For each of these rows, whether exactly it stands here. Answered by [`Findings::Flags`].
+    Same {
+        /// The table.
+        table: Table,
+        /// Keys and hashes.
+        rows: Vec<(RowKey, RowHash)>,
+    },
     /// These rows, with the payloads of inline objects. Answered by [`Findings::Rows`].
     Rows {
         /// The table.
@@ -184,7 +191,7 @@ pub enum Findings {
     /// One for each key asked for, in order, `None` where there is no such row; fewer, but at least one, if they are too many
     /// bytes.
     Rows(Vec<Option<FullRow>>),
-    /// One for each tombstone.
+    /// One for each row or tombstone.
     Flags(Vec<bool>),
 }
 
@@ -219,6 +226,13 @@ pub fn answer(question: &Question, snapshot: &dyn Snapshot) -> Result<Findings, 
         }
         Question::Rows { table, keys, bytes } => {
             full_rows(snapshot, *table, keys, *bytes).map(Findings::Rows)
+        }
+        Question::Same { table, rows } => {
+            let same = |(row_key, hash): &(RowKey, RowHash)| {
+                let value = snapshot.get(*table, row_key)?;
+                Ok(value.is_some_and(|value| RowHash::of(row_key, &value) == *hash))
+            };
+            rows.iter().map(same).collect::<Result<_, _>>().map(Findings::Flags)
         }
         Question::Forgettable(tombstones) => {
             let each = tombstones

@@ -91,6 +91,20 @@ fn blocks(
     Ok(rows)
 }
 
+/// The version of the layout up to which the database has all that its node is to have; 0 before its first sync. See
+/// [`SYNCED_KEY`](super::SYNCED_KEY).
+///
+/// # Errors
+/// What the engine reports, or a row that is not one.
+pub fn synced(snapshot: &dyn Snapshot) -> Result<u64, StoreError> {
+    let Some(value) = snapshot.get(Table::Meta, super::SYNCED_KEY)? else { return Ok(0) };
+    let version = value.try_into().map(u64::from_be_bytes);
+    version.map_err(|value: Vec<u8>| StoreError::Damaged {
+        table: Table::Meta,
+        reason: format!("{} bytes instead of a layout's version", value.len()),
+    })
+}
+
 /// The ring position that every key of a sharded table begins with.
 pub(super) fn position_of(table: Table, row_key: &[u8]) -> Result<Position, StoreError> {
     match row_key {

@@ -100,7 +100,7 @@ impl Trace {
 #[test]
 fn a_day_of_a_node() {
     let mut trace = Trace::new(false);
-    let counts = trace.run(Duration::from_secs(25 * 3600), &["queue", "scrub"]);
+    let counts = trace.run(Duration::from_secs(25 * 3600), &["queue", "scrub", "sync"]);
     let mut expected = "00:00:00 intents\n00:01:00 uploads\n00:05:00 orphans\n".to_owned();
     (1..24).for_each(|hour| writeln!(expected, "{hour:02}:01:00 uploads").unwrap());
     expected.push_str("24:00:00 intents\n24:01:00 uploads\n24:05:00 orphans\n");
@@ -113,10 +113,10 @@ fn the_first_minutes_of_a_node() {
     let mut trace = Trace::new(false);
     trace.run(Duration::from_secs(2), &[]);
     trace.text.push_str("...\n");
-    trace.run(Duration::from_secs(57), &["queue"]);
+    trace.run(Duration::from_secs(57), &["queue", "sync"]);
     trace.run(Duration::from_secs(3), &[]);
     trace.text.push_str("...\n");
-    trace.run(Duration::from_secs(300), &["queue"]);
+    trace.run(Duration::from_secs(300), &["queue", "sync"]);
     assert_eq!(
         trace.text,
         "\
@@ -143,7 +143,7 @@ fn the_first_minutes_of_a_node() {
 #[test]
 fn a_job_that_fails_comes_again_ever_later_and_never_spins() {
     let mut trace = Trace::new(true);
-    trace.run(Duration::from_secs(200), &["intents", "uploads", "orphans", "scrub"]);
+    trace.run(Duration::from_secs(200), &["intents", "uploads", "orphans", "scrub", "sync"]);
     assert_eq!(
         trace.text,
         "\
@@ -158,13 +158,17 @@ fn a_job_that_fails_comes_again_ever_later_and_never_spins() {
 00:03:03 queue
 "
     );
-    let counts = trace.run(Duration::from_secs(86400), &["queue", "scrub", "orphans", "uploads"]);
+    let counts =
+        trace.run(Duration::from_secs(86400), &["queue", "scrub", "orphans", "uploads", "sync"]);
     assert!(counts.values().all(|count| *count <= 1500), "{counts:?}");
     assert!((20..30).contains(&counts["orphans"]), "once an hour: {counts:?}");
     trace.fails = false;
     trace.text.clear();
-    trace.run(Duration::from_secs(3600), &["scrub", "uploads", "orphans", "intents", "queue"]);
-    let counts = trace.run(Duration::from_secs(60), &["queue", "scrub"]);
+    trace.run(
+        Duration::from_secs(3600),
+        &["scrub", "uploads", "orphans", "intents", "queue", "sync"],
+    );
+    let counts = trace.run(Duration::from_secs(60), &["queue", "scrub", "sync"]);
     assert_eq!(counts["queue"], 60, "back to its pace after the first success");
 }
 
@@ -181,8 +185,10 @@ fn jobs_that_share_a_slot_wait_for_each_other_and_the_queue_waits_for_none() {
     };
     let first = begin(&mut node, 0);
     assert_eq!(first.iter().map(|(_, name)| *name).collect::<Vec<_>>(), ["queue", "intents"]);
+    let own: Vec<_> = begin(&mut node, 1000).iter().map(|(_, name)| *name).collect();
+    assert_eq!(own, ["fetch", "sync"], "each has a slot of its own");
     let next = |node: &Node| node.poll_timeout().map(|(_, reason)| reason);
-    assert_eq!(next(&node), Some(Reason("peers")), "both slots are taken");
+    assert_eq!(next(&node), Some(Reason("peers")), "all slots are taken");
     assert!(begin(&mut node, 1000).is_empty());
     // The queue's task has left no verdict: it has panicked. It comes again all the same.
     let now = at(Instant(0).after(Duration::from_secs(1000)));
