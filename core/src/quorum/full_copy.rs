@@ -1,0 +1,84 @@
+//! The tables that every node has a full copy of: read at home, written everywhere, settled by a majority.
+
+use std::time::Duration;
+
+use super::{
+    ask::{Plan, gather, order},
+    is_sole_copy,
+    read::{fitting, merged},
+    repair,
+    write::to_sets,
+};
+use crate::{
+    effect::PeerError,
+    store::{Answer, Batch, Op, Outcome, Read, Table},
+    task::Cx,
+    view::View,
+};
+
+/// Asks the own node, which has a full copy of the tables that are not sharded. It may lag behind: before somebody is told that
+/// something is not there, ask [`confirm`].
+pub async fn read_local(cx: Cx, view: &View, read: Read) -> Result<Answer, PeerError> {
+    cx.read(view.node, read).await
+}
+
+/// The rows at these keys of the full-copy tables, in order, as the own node has them.
+pub async fn get_local(
+    cx: Cx,
+    view: &View,
+    keys: Vec<(Table, Vec<u8>)>,
+) -> Result<Vec<Option<Vec<u8>>>, PeerError> {
+    Ok(read_local(cx, view, Read::Get(keys)).await?.into_values())
+}
+
+/// The same as a quorum of all nodes has them. What the own node lacks of it, it gets.
+///
+/// # Errors
+/// [`PeerError`] if too few nodes answer.
+pub async fn confirm(
+    cx: Cx,
+    view: &View,
+    keys: Vec<(Table, Vec<u8>)>,
+) -> Result<Vec<Option<Vec<u8>>>, PeerError> {
+    if is_sole_copy(view) {
+        return get_local(cx, view, keys).await;
+    }
+    let replicas = view.ring.full_copy();
+    let plan = Plan {
+        order: order(view, replicas.nodes),
+        need: replicas.read_quorum(),
+        most: replicas.nodes.len(),
+        extra: Duration::ZERO,
+    };
+    let read = Read::Get(keys);
+    let answers = gather(cx, view, plan, |node| cx.read(node, read.clone()), |_, _| {}).await?;
+    let answers: Vec<Answer> =
+        answers.into_iter().map(|(_, answer)| fitting(&read, answer)).collect::<Result<_, _>>()?;
+    let merged = merged(&read, &answers)?;
+    repair::full_copy(cx, view, &read, &answers, &merged).await?;
+    let values = merged.into_values();
+    let Read::Get(keys) = read else { unreachable!("it was a Get a moment ago") };
+    learn(cx, view, keys, &values);
+    Ok(values)
+}
+
+/// Gives the own node what the others have; nobody waits for that. It may be a gateway, which no quorum counts.
+fn learn(cx: Cx, view: &View, keys: Vec<(Table, Vec<u8>)>, values: &[Option<Vec<u8>>]) {
+    let rows = keys.into_iter().zip(values);
+    let ops: Vec<Op> = rows
+        .filter_map(|((table, key), value)| {
+            let value = value.clone()?;
+            Some(Op::Merge { table, key, value, inline: None })
+        })
+        .collect();
+    if !ops.is_empty() && !view.ring.full_copy().nodes.contains(&view.node) {
+        cx.commit(view.node, Batch::new(cx.now().wall, ops)).detach();
+    }
+}
+
+/// Applies a batch to the full-copy tables: on every node that has a role, done when a majority of those that store has it, in
+/// each layout in force. Outcome and errors as in [`write`](super::write()).
+pub async fn write_full_copy(cx: Cx, view: &View, batch: Batch) -> Result<Outcome, PeerError> {
+    let sets = view.ring.full_copy_write_sets();
+    to_sets(&sets, view.ring.everyone(), |node| cx.commit(node, batch.clone())).await
+}

@@ -1,0 +1,1 @@
+//! Quorums against several nodes in memory.
