@@ -54,9 +54,15 @@ pub async fn load_block(cx: Cx, view: &View, hash: Hash) -> Result<Payload, Peer
     }
     let plan = Plan { order: sources, need: 1, most: LOADS, extra: TRANSFER };
     let mut lost_here = false;
-    let loaded = gather(cx, view, plan, |node| cx.load_block(node, hash), |node, error| {
-        lost_here |= node == view.node && is_lost(error);
-    })
+    let loaded = gather(
+        cx,
+        view,
+        plan,
+        |node| cx.load_block(node, hash),
+        |node, error| {
+            lost_here |= node == view.node && is_lost(error);
+        },
+    )
     .await;
     if lost_here {
         look_at(cx, view, hash).await;

@@ -62,10 +62,10 @@ pub(super) fn fitting(read: &Read, answer: Answer) -> Result<Answer, PeerError> 
         (Read::Scan { limit, .. }, Answer::Rows(rows)) => rows.len() <= *limit,
         (Read::List(list), Answer::Listing(listing)) => listing.entries.len() <= list.limit,
         (Read::Object { .. }, Answer::Object(_)) => true,
-        (
-            Read::Get(_) | Read::Scan { .. } | Read::List(_) | Read::Object { .. },
-            Answer::Values(_) | Answer::Rows(_) | Answer::Listing(_) | Answer::Object(_),
-        ) => false,
+        (other, _) => {
+            log::warn!("a node answered {other:?} with something else");
+            false
+        }
     };
     if fits { Ok(answer) } else { Err(PeerError::Malformed) }
 }

@@ -70,10 +70,7 @@ fn settled(outcome: Result<Outcome, PeerError>) -> Result<(), PeerError> {
 }
 
 fn has(answer: &Answer, row: &[u8]) -> bool {
-    match answer {
-        Answer::Object(found) => found.as_ref().is_some_and(|found| found.row == row),
-        Answer::Values(_) | Answer::Rows(_) | Answer::Listing(_) => false,
-    }
+    matches!(answer, Answer::Object(Some(found)) if found.row == row)
 }
 
 fn values(
@@ -84,10 +81,9 @@ fn values(
 ) -> Vec<Op> {
     let (Read::Get(keys), Answer::Values(merged)) = (read, merged) else { return Vec::new() };
     let differs = |at: usize, value: &Vec<u8>| {
-        answers.iter().any(|answer| match answer {
-            Answer::Values(values) => values[at].as_ref() != Some(value),
-            Answer::Object(_) | Answer::Rows(_) | Answer::Listing(_) => false,
-        })
+        answers.iter().any(
+            |answer| matches!(answer, Answer::Values(values) if values[at].as_ref() != Some(value)),
+        )
     };
     let rows = keys.iter().zip(merged).enumerate();
     rows.filter_map(|(at, ((table, key), value))| {
@@ -125,10 +121,9 @@ async fn object(
         }
         Content::Deleted => {
             // A tombstone is forgotten by one replica before the others, once all have it.
-            let others_have_it_or_nothing = answers.iter().all(|answer| match answer {
-                Answer::Object(other) => other.as_ref().is_none_or(|other| other.row == found.row),
-                Answer::Values(_) | Answer::Rows(_) | Answer::Listing(_) => false,
-            });
+            let others_have_it_or_nothing = answers
+                .iter()
+                .all(|answer| matches!(answer, Answer::Object(None)) || has(answer, &found.row));
             let remembered = row.version.stamp().wall().after(view.config.tombstone_delay / 2);
             if others_have_it_or_nothing && remembered < cx.now().wall {
                 return Ok(Vec::new());

@@ -124,6 +124,32 @@ pub(super) fn aliased(value: Option<&[u8]>) -> Result<Option<BucketId>, PeerErro
     Ok(row.transpose().map_err(PeerError::Store)?.and_then(|row| row.bucket.value))
 }
 
+/// Whose rows of the full-copy tables a request goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// The own node's, which may lag behind.
+    Own,
+    /// A quorum's.
+    Confirmed,
+}
+
+impl Rows {
+    async fn get(
+        self,
+        cx: Cx,
+        view: &View,
+        table: Table,
+        key: Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, PeerError> {
+        let keys = vec![(table, key)];
+        let rows = match self {
+            Self::Own => quorum::get_local(cx, view, keys).await?,
+            Self::Confirmed => quorum::confirm(cx, view, keys).await?,
+        };
+        Ok(rows.into_iter().next().flatten())
+    }
+}
+
 /// A bucket by its id, as a request with this key sees it; nothing if it is deleted.
 pub(super) async fn bucket(
     cx: Cx,
@@ -131,9 +157,9 @@ pub(super) async fn bucket(
     key: &AccessKeyRow,
     name: &str,
     id: BucketId,
+    whose: Rows,
 ) -> Result<Option<Bucket>, PeerError> {
-    let keys = vec![(Table::Bucket, id.0.to_vec())];
-    let Some(value) = quorum::get_local(cx, view, keys).await?.pop().flatten() else {
+    let Some(value) = whose.get(cx, view, Table::Bucket, id.0.to_vec()).await? else {
         return Ok(None);
     };
     let row: BucketRow = table::decode(Table::Bucket, &value).map_err(PeerError::Store)?;
@@ -151,10 +177,23 @@ pub async fn bucket_named(
     key: &AccessKeyRow,
     name: &str,
 ) -> Result<Option<Bucket>, PeerError> {
-    let keys = vec![(Table::Alias, name.as_bytes().to_vec())];
-    let value = quorum::get_local(cx, view, keys).await?.pop().flatten();
+    let found = named(cx, view, key, name, Rows::Own).await?;
+    if found.as_ref().is_some_and(|bucket| bucket.permissions.read) || quorum::is_sole_copy(view) {
+        return Ok(found);
+    }
+    named(cx, view, key, name, Rows::Confirmed).await
+}
+
+async fn named(
+    cx: Cx,
+    view: &View,
+    key: &AccessKeyRow,
+    name: &str,
+    whose: Rows,
+) -> Result<Option<Bucket>, PeerError> {
+    let value = whose.get(cx, view, Table::Alias, name.as_bytes().to_vec()).await?;
     match aliased(value.as_deref())? {
-        Some(id) => bucket(cx, view, key, name, id).await,
+        Some(id) => bucket(cx, view, key, name, id, whose).await,
         None => Ok(None),
     }
 }

@@ -8,6 +8,7 @@ use super::{auth::Verified, egress::Egress, error::S3Error, intake::Intake, requ
 use crate::{
     http::ResponseHead,
     id::{BucketId, Position},
+    quorum,
     store::{Guard, Table},
     table::{
         access::{AccessKeyRow, BucketRow, Permissions},
@@ -72,9 +73,15 @@ impl Call {
 }
 
 impl Bucket {
-    /// The condition that the bucket is not deleted when a batch is applied.
-    pub fn alive(&self) -> Guard {
-        Guard::Live { table: Table::Bucket, key: self.id.0.to_vec() }
+    /// The condition that the bucket is not deleted when a batch is applied at `position`. Among several nodes its row may not
+    /// have come to all.
+    pub fn alive(&self, view: &View, position: Position) -> Guard {
+        let (table, key) = (Table::Bucket, self.id.0.to_vec());
+        if quorum::is_sole(view, position) && quorum::is_sole_copy(view) {
+            Guard::Live { table, key }
+        } else {
+            Guard::NotDeleted { table, key }
+        }
     }
 
     /// Where the rows of one of its keys are.

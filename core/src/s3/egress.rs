@@ -86,16 +86,20 @@ struct PartList {
 }
 
 impl Pieces {
-    /// The blocks of `range` of an object of `size` bytes whose rows are at `position`. The range lies within the size.
+    /// The blocks of `range` of an object of `size` bytes whose rows are at `position`. The range lies within the size. `known` is
+    /// the beginning of the block list, as far as it came with the object.
     pub fn new(
         position: Position,
         source: &Source,
         size: u64,
         range: std::ops::Range<u64>,
+        known: &[(Vec<u8>, Vec<u8>)],
     ) -> Self {
         let (current, parts) = match source {
             Source::Blocks(data) => {
-                (Some(Run::new(data.data, data.block_max, 0, size, range.start)), None)
+                let mut run = Run::new(data.data, data.block_max, 0, size, range.start);
+                run.learn(known);
+                (Some(run), None)
             }
             Source::Parts(parts) => {
                 // The page in which the part of the first byte is.
@@ -161,6 +165,23 @@ impl Run {
         let reach = u64::from(block_max.saturating_sub(1));
         let next = from.saturating_sub(base).saturating_sub(reach);
         Self { data, base, end, next, rows: VecDeque::new() }
+    }
+
+    /// Takes over rows that are at hand, up to the first that is missing or damaged: to tell of that is [`Run::read`]'s.
+    fn learn(&mut self, known: &[(Vec<u8>, Vec<u8>)]) {
+        let mut end = 0;
+        for (row_key, value) in known {
+            let row = table::decode::<BlockListRow>(Table::BlockList, value);
+            let (Some(offset), Ok(row)) = (key::block_list_offset(row_key), row) else { return };
+            if offset != end || !row_key[2..].starts_with(&self.data.0) {
+                return;
+            }
+            end = offset + u64::from(row.len.max(1));
+            if offset >= self.next {
+                self.next = end;
+                self.rows.push_back((offset, row));
+            }
+        }
     }
 
     async fn read(&mut self, cx: Cx, view: &View, position: Position) -> Result<(), PeerError> {

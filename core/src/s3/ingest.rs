@@ -3,7 +3,11 @@
 //! A block is never on a disk without something durable that leads to it: either its reference is committed together with the
 //! row that makes it visible (one block, one effect), or an intent row is committed with the first block's, before any other
 //! block is stored, and closed by the batch that names the data. Whoever finds an intent of a process that is over drops what
-//! it lists.
+//! it lists. Among several nodes, a block and its line in the list go out side by side, and a block that landed without its
+//! line is found by its reference, which says where its owner is listed.
+//!
+//! Once the batch that names the data has been sent to several replicas, nobody but the collector of intents drops the data: the
+//! batch may have been applied on one of them, and spread from there.
 
 use std::pin::Pin;
 
@@ -11,7 +15,7 @@ use super::{error::S3Error, intake::Summary};
 use crate::{
     block::{Payload, seal},
     effect::{Chunk, PeerError, Pulled},
-    flow::Window,
+    flow::{self, Window},
     id::{Position, VersionId},
     quorum,
     store::{Batch, Guard, Op, Outcome, Table},
@@ -46,6 +50,34 @@ pub struct Ingested {
     pub pending: Option<(Payload, Vec<Op>)>,
 }
 
+impl Ingested {
+    /// Lists the pending block under another id.
+    pub fn relist(&mut self, position: Position, data: VersionId) {
+        self.data = data;
+        if let Some((block, rows)) = &mut self.pending {
+            *rows = vec![list_row(position, data, 0, block), ref_row(position, data, block)];
+        }
+    }
+}
+
+/// Whether a body that begins with this piece is one block that can go with the batch that names it.
+pub fn travels_alone(view: &View, position: Position, first: &Pulled) -> bool {
+    match (&first.chunk, &first.end) {
+        (Chunk::Block(block), Some(_)) => {
+            quorum::same_replicas(view, position, Position::of_block(block.hash()))
+        }
+        (Chunk::None | Chunk::Inline(_), Some(_)) => true,
+        (Chunk::None | Chunk::Inline(_) | Chunk::Block(_), None) => false,
+    }
+}
+
+/// The conditions of a batch that names data among several replicas: nobody has given the data up, and nobody can have begun to
+/// forget that it was given up.
+pub(crate) fn in_time(view: &View, position: Position, data: VersionId) -> [Guard; 2] {
+    let deadline = data.stamp().wall().after(view.config.tombstone_delay);
+    [Guard::Wanted { position, data }, Guard::Before { deadline }]
+}
+
 /// Takes in the rest of the body after its first piece, as blocks listed at `position`. An inline piece becomes a block too. If
 /// this fails, what was stored is queued to be dropped before the error is returned. The data's id is later than `seen`.
 pub async fn blocks(
@@ -72,7 +104,8 @@ pub async fn blocks(
 }
 
 /// Commits `ops` as the batch that names the data: stores the pending block with it, or closes the intent in it. If a guard
-/// refuses or the commit fails, nothing has happened, and the caller goes on to [`discard`] or tries again.
+/// refuses or the commit fails where one replica decides, nothing has happened, and the caller goes on to [`discard`] or tries
+/// again; among several, it may have happened on some.
 pub async fn finish(
     cx: Cx,
     view: &View,
@@ -107,9 +140,17 @@ pub async fn discard(cx: Cx, view: &View, position: Position, ingested: &Ingeste
     }
 }
 
-/// Queues data behind an intent to be dropped, unless the intent has been closed.
+/// Queues data behind an intent to be dropped, unless the intent has been closed. Among several replicas only for data whose
+/// final batch was never sent.
 pub(crate) async fn drop_data(cx: Cx, view: &View, position: Position, data: VersionId) {
     let now = cx.now().wall;
+    if !quorum::is_sole(view, position) {
+        let batch = Batch::new(now, vec![intent_row(position, data, IntentRow::Dropped)]);
+        if let Err(error) = quorum::write(cx, view, position, batch).await {
+            log::warn!("data {data:?} is left to the collection of intents: {error}");
+        }
+        return;
+    }
     let writing = IntentRow::Writing { boot: view.boot, node: view.node };
     let ops = vec![
         Op::Enqueue { due: now, job: Job::DropData { position, data, unless: None } },
@@ -174,7 +215,7 @@ struct Blocks<'a> {
     data: VersionId,
     offset: u64,
     block_max: u32,
-    /// Whether the first block is stored, and with it the intent. Before that nothing leads to any other block.
+    /// Whether the first block is stored, and with it the intent. Before that nothing leads to any other block, in a cluster of one.
     begun: bool,
     window: Window<Storing<'a>>,
 }
@@ -210,7 +251,7 @@ impl<'a> Blocks<'a> {
         if self.offset == 0 {
             let writing = IntentRow::Writing { boot: self.view.boot, node: self.view.node };
             rows.insert(0, intent_row(self.position, self.data, writing));
-        } else if !self.begun || self.window.is_full() {
+        } else if (!self.begun && quorum::is_sole_copy(self.view)) || self.window.is_full() {
             self.window.next().await.expect("the first is under way, or all places are taken")?;
             self.begun = true;
         }
@@ -247,10 +288,11 @@ async fn store(
         quorum::store_block(cx, view, block, Batch::new(now, rows)).await?;
         return Ok(());
     }
-    // The list first: by it the collection of intents finds the reference.
-    quorum::write(cx, view, position, Batch::new(now, rows)).await?;
-    quorum::store_block(cx, view, block, Batch::new(now, vec![reference])).await?;
-    Ok(())
+    let listed = quorum::write(cx, view, position, Batch::new(now, rows));
+    let stored = quorum::store_block(cx, view, block, Batch::new(now, vec![reference]));
+    let (listed, stored) = flow::join(listed, stored).await;
+    // Without guards there is nothing to refuse.
+    listed.and(stored).map(drop)
 }
 
 /// The row that lists a block.

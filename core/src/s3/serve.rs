@@ -5,13 +5,14 @@ use std::sync::Arc;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
-    access, auth, bucket,
+    access::{self, Rows},
+    auth, bucket,
     call::{Body, Call, Response},
     copy,
     egress::Egress,
     error::{Code, S3Error},
     list, multipart, object,
-    request::{self, Operation},
+    request::{self, Operation, Request},
 };
 use crate::{effect::ResponseBody, http::RequestHead, quorum, store::Table, task::Cx, view::View};
 
@@ -100,7 +101,36 @@ async fn answer(cx: Cx, view: Arc<View>, head: RequestHead) -> Result<Response, 
     let claim = auth::claim(&request, cx.now().wall, &view.config)?;
     let mut keys = vec![(Table::AccessKey, claim.key_id().as_bytes().to_vec())];
     keys.extend(request.bucket.iter().map(|name| (Table::Alias, name.as_bytes().to_vec())));
-    let rows = quorum::get_local(cx, &view, keys).await?;
+    let rows = quorum::get_local(cx, &view, keys.clone()).await?;
+    if quorum::is_sole_copy(&view) {
+        let call = allowed(cx, &view, request, claim, &rows, Rows::Own).await?;
+        return dispatch(cx, &call).await;
+    }
+    let call = match allowed(cx, &view, request.clone(), claim.clone(), &rows, Rows::Own).await {
+        // The own copy may lag behind: before somebody is refused, the others are asked.
+        Err(error) if may_have_changed(error.code) => {
+            let rows = quorum::confirm(cx, &view, keys).await?;
+            allowed(cx, &view, request, claim, &rows, Rows::Confirmed).await?
+        }
+        other => other?,
+    };
+    dispatch(cx, &call).await
+}
+
+/// Whether a refusal may be due to a key, a permission or a bucket that is so new that this node does not know it.
+fn may_have_changed(code: Code) -> bool {
+    matches!(code, Code::InvalidAccessKeyId | Code::NoSuchBucket | Code::AccessDenied)
+}
+
+/// Verifies and allows a request by the rows of its key and of its bucket's name.
+async fn allowed(
+    cx: Cx,
+    view: &Arc<View>,
+    request: Request,
+    claim: auth::Claim,
+    rows: &[Option<Vec<u8>>],
+    whose: Rows,
+) -> Result<Call, S3Error> {
     let mut rows = rows.iter().map(Option::as_deref);
     let key = access::live_key(rows.next().flatten())?.ok_or_else(|| {
         S3Error::new(
@@ -111,13 +141,12 @@ async fn answer(cx: Cx, view: Arc<View>, head: RequestHead) -> Result<Response, 
     })?;
     let verified = claim.verify(&key.secret, &request)?;
     let bucket = match (&request.bucket, access::aliased(rows.next().flatten())?) {
-        (Some(name), Some(id)) => access::bucket(cx, &view, &key, name, id).await?,
+        (Some(name), Some(id)) => access::bucket(cx, view, &key, name, id, whose).await?,
         (Some(_) | None, _) => None,
     };
     access::check(request.op, &key, request.bucket.as_deref(), bucket.as_ref())?;
     let key_id = verified.key_id().to_owned();
-    let call = Call { view, request, verified, key_id, key, bucket };
-    dispatch(cx, &call).await
+    Ok(Call { view: Arc::clone(view), request, verified, key_id, key, bucket })
 }
 
 /// Boxes every handler, so that a request costs the memory of the one it needs.

@@ -76,7 +76,7 @@ impl PayloadMode {
 }
 
 /// What a request says of its sender, not yet verified.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Claim {
     key_id: String,
     /// As in `x-amz-date`.

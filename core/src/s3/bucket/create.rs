@@ -20,9 +20,10 @@ use crate::{
     table::{
         self,
         access::{AccessKeyRow, AliasRow, BucketRow, Lww, Permissions},
+        ballot::FullCopyRow,
     },
     task::Cx,
-    time::Stamp,
+    time::{Stamp, Timestamp},
     view::View,
 };
 
@@ -47,7 +48,17 @@ pub(crate) async fn create_bucket(cx: Cx, call: &Call) -> Result<Response, S3Err
     check_configuration(call, &document)?;
     match create(cx, &call.view, bucket_name, &call.key_id, &call.key).await? {
         Created::New(_) => Ok(Response::empty(200).header("location", format!("/{bucket_name}"))),
-        Created::Taken(owner) => Err(taken(call, bucket_name, owner)),
+        Created::Taken(owner) => {
+            // The own copy of the key may not know yet that the bucket is its own.
+            let keys = vec![(Table::AccessKey, call.key_id.as_bytes().to_vec())];
+            let key = match quorum::is_sole_copy(&call.view) {
+                true => None,
+                false => quorum::confirm(cx, &call.view, keys).await?.pop().flatten(),
+            };
+            let key: Option<AccessKeyRow> =
+                key.map(|value| table::decode(Table::AccessKey, &value)).transpose()?;
+            Err(taken(key.as_ref().unwrap_or(&call.key), bucket_name, owner))
+        }
     }
 }
 
@@ -81,8 +92,8 @@ fn check_configuration(call: &Call, document: &[u8]) -> Result<(), S3Error> {
     }
 }
 
-fn taken(call: &Call, name: &str, owner: Option<BucketId>) -> S3Error {
-    let permissions = owner.and_then(|id| call.key.buckets.get(&id));
+fn taken(key: &AccessKeyRow, name: &str, owner: Option<BucketId>) -> S3Error {
+    let permissions = owner.and_then(|id| key.buckets.get(&id));
     let error = if permissions.is_some_and(|permissions| permissions.value.owner) {
         S3Error::new(
             Code::BucketAlreadyOwnedByYou,
@@ -106,7 +117,8 @@ pub enum Created {
     Taken(Option<BucketId>),
 }
 
-/// Creates a bucket under a name, owned by a key, in one commit. The name has been checked.
+/// Creates a bucket under a name, owned by a key: in one commit, or where several nodes have a say, as a majority of them
+/// settles. The name has been checked.
 pub async fn create(
     cx: Cx,
     view: &View,
@@ -119,31 +131,86 @@ pub async fn create(
         return Ok(Created::Taken(Some(bucket)));
     }
     let now = cx.now().wall;
-    // Later than whatever took the name away before.
-    let at = Stamp::past(now, alias.map_or(Stamp(0), |alias| alias.at));
-    let id = BucketId(cx.random());
-    let bucket = BucketRow {
+    let new = New {
+        id: BucketId(cx.random()),
+        name,
         created: now,
         shards: view.config.index_shards,
-        deleted: false,
-        aliases: BTreeMap::from([(name.to_owned(), Lww { at, value: true })]),
+        key_id,
+        key,
     };
-    let all = Permissions { read: true, write: true, owner: true };
-    let mut key = key.clone();
-    key.buckets = BTreeMap::from([(id, Lww { at, value: all })]);
-    let alias_row = AliasRow { bucket: Lww { at, value: Some(id) } };
-    let ops = vec![
-        merge(Table::Alias, name.as_bytes(), table::encode(&alias_row)),
-        merge(Table::Bucket, &id.0, table::encode(&bucket)),
-        merge(Table::AccessKey, key_id.as_bytes(), table::encode(&key)),
-    ];
+    if !quorum::is_sole_copy(view) {
+        return new.agree(cx, view).await;
+    }
+    // Later than whatever took the name away before.
+    let rows = new.rows(alias.map_or(Stamp(0), |alias| alias.at));
+    let alias = merge(Table::Alias, name.as_bytes(), table::encode(&rows.alias));
+    let others = rows.others.into_iter().map(|(table, key, value)| merge(table, &key, value));
+    let ops = [alias].into_iter().chain(others).collect();
     let absent = Guard::Absent { table: Table::Alias, key: name.as_bytes().to_vec() };
     match quorum::write_full_copy(cx, view, Batch::new(now, ops).guarded(absent)).await? {
-        Outcome::Applied(_) => Ok(Created::New(id)),
+        Outcome::Applied(_) => Ok(Created::New(new.id)),
         Outcome::Refused { .. } => {
             let alias = read_alias(cx, view, name).await?;
             Ok(Created::Taken(alias.and_then(|alias| alias.value)))
         }
+    }
+}
+
+/// A bucket to be.
+struct New<'a> {
+    id: BucketId,
+    name: &'a str,
+    created: Timestamp,
+    shards: u16,
+    key_id: &'a str,
+    key: &'a AccessKeyRow,
+}
+
+/// The rows of a new bucket.
+struct NewRows {
+    alias: AliasRow,
+    /// The bucket's row and its owner's.
+    others: Vec<(Table, Vec<u8>, Vec<u8>)>,
+}
+
+impl New<'_> {
+    /// The rows, later than `seen`.
+    fn rows(&self, seen: Stamp) -> NewRows {
+        let at = Stamp::past(self.created, seen);
+        let bucket = BucketRow {
+            created: self.created,
+            shards: self.shards,
+            deleted: false,
+            aliases: BTreeMap::from([(self.name.to_owned(), Lww { at, value: true })]),
+        };
+        let all = Permissions { read: true, write: true, owner: true };
+        let mut key = self.key.clone();
+        key.buckets = BTreeMap::from([(self.id, Lww { at, value: all })]);
+        let others = vec![
+            (Table::Bucket, self.id.0.to_vec(), table::encode(&bucket)),
+            (Table::AccessKey, self.key_id.as_bytes().to_vec(), table::encode(&key)),
+        ];
+        NewRows { alias: AliasRow { bucket: Lww { at, value: Some(self.id) } }, others }
+    }
+
+    /// Creates it if a majority of the nodes agrees that the name is free.
+    async fn agree(&self, cx: Cx, view: &View) -> Result<Created, PeerError> {
+        let settled = quorum::change(cx, view, self.name, |current| {
+            if current.bucket.value.is_some() {
+                return None;
+            }
+            let NewRows { alias, others } = self.rows(current.bucket.at);
+            let rows = others.into_iter();
+            let rows =
+                rows.map(|(table, key, value)| FullCopyRow::new(table, key, value)).collect();
+            Some(quorum::Change { alias, rows })
+        })
+        .await?;
+        Ok(match settled.bucket.value {
+            Some(id) if id == self.id => Created::New(id),
+            other => Created::Taken(other),
+        })
     }
 }
 
@@ -153,7 +220,7 @@ async fn read_alias(
     name: &str,
 ) -> Result<Option<Lww<Option<BucketId>>>, PeerError> {
     let keys = vec![(Table::Alias, name.as_bytes().to_vec())];
-    let Some(value) = quorum::get_local(cx, view, keys).await?.pop().flatten() else {
+    let Some(value) = quorum::confirm(cx, view, keys).await?.pop().flatten() else {
         return Ok(None);
     };
     let row: AliasRow = table::decode(Table::Alias, &value).map_err(PeerError::Store)?;

@@ -15,7 +15,10 @@ use crate::{
         xml,
     },
     store::Table,
-    table::{self, access::BucketRow},
+    table::{
+        self,
+        access::{AccessKeyRow, BucketRow},
+    },
     task::Cx,
     time::Timestamp,
 };
@@ -109,11 +112,20 @@ fn max_buckets(call: &Call) -> Result<usize, S3Error> {
 }
 
 async fn accessible(cx: Cx, call: &Call) -> Result<Vec<(String, Timestamp)>, S3Error> {
-    let granted = call.key.buckets.iter();
+    // The own copy may lag behind, in the key's permissions as in the buckets.
+    let keys = vec![(Table::AccessKey, call.key_id.as_bytes().to_vec())];
+    let key = match quorum::is_sole_copy(&call.view) {
+        true => None,
+        false => quorum::confirm(cx, &call.view, keys).await?.into_iter().next().flatten(),
+    };
+    let key: Option<AccessKeyRow> = key
+        .map(|value| table::decode(Table::AccessKey, &value).map_err(PeerError::Store))
+        .transpose()?;
+    let granted = key.as_ref().unwrap_or(&call.key).buckets.iter();
     let granted = granted.filter(|(_, p)| p.value.read || p.value.write || p.value.owner);
     let keys = granted.map(|(id, _)| (Table::Bucket, id.0.to_vec())).collect();
     let mut buckets = Vec::new();
-    for value in quorum::get_local(cx, &call.view, keys).await?.into_iter().flatten() {
+    for value in quorum::confirm(cx, &call.view, keys).await?.into_iter().flatten() {
         let row: BucketRow = table::decode(Table::Bucket, &value).map_err(PeerError::Store)?;
         if row.deleted {
             continue;

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     checksum::{Algorithm, Checksum, Scope},
+    quorum,
     s3::{
         access,
         call::{Call, Response, Target},
@@ -159,13 +160,17 @@ async fn attempt(
              metadata, storage class, website redirect location or encryption attributes.",
         ));
     }
-    let mut guards = vec![call.bucket().alive()];
+    let mut guards = vec![call.bucket().alive(&call.view, target.position)];
     guards.extend(put::condition(cx, call, target).await?);
     let conditions = guards.len();
     let new = Meta { headers: asked.headers(&meta), checksum: whole(&meta).cloned(), ..meta };
     let compute = asked.to_compute(&new);
     let written = match &stored.row.content {
-        Content::Blocks(..) | Content::Parts(..) if onto_itself && compute.is_none() => {
+        // Among several replicas nobody can promise that the row is still the same when the new one comes, and its data with it:
+        // there the data is referred to anew.
+        Content::Blocks(..) | Content::Parts(..)
+            if onto_itself && compute.is_none() && quorum::is_sole(&call.view, target.position) =>
+        {
             guards.push(Guard::Unchanged {
                 table: Table::Object,
                 key: target.row_key.clone(),
@@ -174,12 +179,14 @@ async fn attempt(
             relabel(cx, call, target, &stored.row.content, new, guards).await?
         }
         Content::Blocks(_, data) => {
-            let pieces = Pieces::new(from.position, &Source::Blocks(*data), new.size, 0..new.size);
+            let source = Source::Blocks(*data);
+            let whole = 0..new.size;
+            let pieces = Pieces::new(from.position, &source, new.size, whole, &stored.blocks);
             refer(cx, call, target, pieces, new, compute, guards).await?
         }
         Content::Parts(_, parts) if new.size > 0 => {
             let source = Source::Parts(parts.clone());
-            let pieces = Pieces::new(from.position, &source, new.size, 0..new.size);
+            let pieces = Pieces::new(from.position, &source, new.size, 0..new.size, &[]);
             refer(cx, call, target, pieces, new, compute, guards).await?
         }
         Content::Inline(_) | Content::Parts(..) => {
@@ -242,7 +249,7 @@ async fn refer(
         ops: vec![blocks::close(position, copied.data)],
     };
     let written = row::write(cx, view, target, write, None).await;
-    if !matches!(written, Ok(Written::Done(_))) {
+    if !matches!(written, Ok(Written::Done(_))) && quorum::is_sole(view, position) {
         ingest::drop_data(cx, view, position, copied.data).await;
     }
     Ok((written?, new))

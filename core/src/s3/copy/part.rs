@@ -90,7 +90,8 @@ async fn attempt(
     };
     let ingested = match source {
         Some(source) if !range.is_empty() => {
-            let pieces = Pieces::new(from.position, &source, meta.size, range);
+            let known = &stored.blocks;
+            let pieces = Pieces::new(from.position, &source, meta.size, range, known);
             let copied =
                 blocks::copy(cx, &call.view, position, pieces, wanted, opened.seen).await?;
             Ingested {

@@ -6,10 +6,9 @@ use serde::Serialize;
 use crate::{
     checksum::Checksum,
     effect::PeerError,
-    id::Position,
     quorum,
     s3::{bucket::list::Owner, call::Call, date, error::S3Error, request::KEY_MAX},
-    store::{Entry, From, List, Listing, Read, Table},
+    store::{Entry, From, List, Listing, Table},
     table::{self, object::ObjectRow},
     task::Cx,
 };
@@ -95,50 +94,17 @@ pub async fn fetch(
         return Ok(Listing::default());
     }
     let bucket = call.bucket();
-    // The shards on one replica set are merged by the replicas; the pages of several sets are merged here.
-    let mut sets: Vec<(Position, Vec<u16>)> = Vec::new();
-    for shard in 0..bucket.row.shards {
-        let position = Position::of_shard(bucket.id, shard);
-        let set = sets.iter_mut().find(|(at, _)| quorum::same_replicas(&call.view, *at, position));
-        match set {
-            Some((_, shards)) => shards.push(shard),
-            None => sets.push((position, vec![shard])),
-        }
-    }
-    let mut pages = Vec::with_capacity(sets.len());
-    for (position, shards) in sets {
-        let read = Read::List(List {
-            table,
-            bucket: bucket.id,
-            shards,
-            prefix: asked.prefix.as_bytes().to_vec(),
-            delimiter: asked.delimiter.as_bytes().to_vec(),
-            from: from.clone(),
-            limit: asked.max_keys,
-            merged: false,
-        });
-        pages.push(quorum::read(cx, &call.view, position, read).await?.into_listing());
-    }
-    Ok(merge(pages, asked.max_keys))
-}
-
-/// One page out of those of several replica sets, each of which has up to `limit` entries after the same point.
-fn merge(mut pages: Vec<Listing>, limit: usize) -> Listing {
-    if pages.len() <= 1 {
-        return pages.pop().unwrap_or_default();
-    }
-    let truncated = pages.iter().any(|page| page.truncated);
-    let mut entries: Vec<Entry> = pages.into_iter().flat_map(|page| page.entries).collect();
-    // A stable sort, by key alone: an upload's entries stay in their order, and all uploads of a key are in one shard.
-    entries.sort_by(|a, b| place(a).cmp(place(b)));
-    // Two sets may both have keys under one prefix. A row is never equal to a prefix: it would be rolled up in it.
-    entries.dedup_by(|a, b| {
-        let prefix = |entry: &Entry| matches!(entry, Entry::CommonPrefix { .. });
-        prefix(a) && prefix(b) && place(a) == place(b)
-    });
-    let truncated = truncated || entries.len() > limit;
-    entries.truncate(limit);
-    Listing { entries, truncated }
+    let list = List {
+        table,
+        bucket: bucket.id,
+        shards: (0..bucket.row.shards).collect(),
+        prefix: asked.prefix.as_bytes().to_vec(),
+        delimiter: asked.delimiter.as_bytes().to_vec(),
+        from,
+        limit: asked.max_keys,
+        merged: false,
+    };
+    Ok(quorum::list(cx, &call.view, list).await?)
 }
 
 fn place(entry: &Entry) -> &[u8] {
@@ -215,27 +181,4 @@ pub(crate) fn elements(
         }
     }
     Ok((contents, prefixes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn page(keys: &[&str], truncated: bool) -> Listing {
-        let entry = |key: &&str| match key.ends_with('/') {
-            true => Entry::CommonPrefix { prefix: key.as_bytes().to_vec(), witnesses: Vec::new() },
-            false => Entry::Row { key: key.as_bytes().to_vec(), upload: None, value: Vec::new() },
-        };
-        Listing { entries: keys.iter().map(entry).collect(), truncated }
-    }
-
-    #[test]
-    fn pages_of_several_replica_sets_become_one() {
-        let merged = merge(vec![page(&["a", "p/", "z"], false), page(&["b", "p/"], false)], 10);
-        assert_eq!(merged, page(&["a", "b", "p/", "z"], false));
-        let cut = merge(vec![page(&["a", "c"], true), page(&["b"], false)], 2);
-        assert_eq!(cut, page(&["a", "b"], true));
-        let over = merge(vec![page(&["a"], false), page(&["b"], false)], 1);
-        assert_eq!(over, page(&["a"], true));
-    }
 }

@@ -15,8 +15,13 @@ use crate::{
 /// Closes the upload; the hook of its row queues the parts to be dropped. A part that is on its way finds the upload closed.
 pub(crate) async fn abort_multipart_upload(cx: Cx, call: &Call) -> Result<Response, S3Error> {
     let named = Named::by(call)?;
+    // A replica that lags behind must not refuse what it has not heard of, so somebody else has to tell what never was.
+    if !quorum::is_sole(&call.view, named.target.position) && !named.row(cx, call).await?.is_open()
+    {
+        return Err(no_such_upload());
+    }
     let closed = named.merge(&UploadRow::Closed { etag: None });
-    let batch = Batch::new(cx.now().wall, vec![closed]).guarded(named.alive());
+    let batch = Batch::new(cx.now().wall, vec![closed]).guarded(named.alive(&call.view));
     match quorum::write(cx, &call.view, named.target.position, batch).await? {
         Outcome::Applied(_) => Ok(Response::empty(204)),
         Outcome::Refused { .. } => Err(no_such_upload()),

@@ -11,10 +11,12 @@ use super::{
 };
 use crate::{
     checksum::{Algorithm, Checksum, ChecksumKind, Scope},
+    quorum,
     s3::{
         access,
         call::{Call, Response},
         error::{Code, S3Error},
+        ingest,
         object::{
             put,
             row::{self, Write, Written},
@@ -26,7 +28,7 @@ use crate::{
     table::{
         self, key,
         object::{Content, Meta, Parts},
-        upload::{ManifestPart, PartRow, UploadRow},
+        upload::{IntentRow, ManifestPart, PartRow, UploadRow},
     },
     task::Cx,
 };
@@ -88,14 +90,20 @@ async fn batch(
     chosen: Vec<ManifestPart>,
     stored: &StoredParts,
 ) -> Result<Write, S3Error> {
-    let mut guards = vec![call.bucket().alive(), named.alive()];
+    let (view, position) = (&call.view, named.target.position);
+    let sole = quorum::is_sole(view, position);
+    let mut guards = vec![call.bucket().alive(view, position), named.alive(view)];
     guards.extend(put::condition(cx, call, &named.target).await?);
-    let position = named.target.position;
     for part in &chosen {
-        guards.push(Guard::Unchanged {
-            table: Table::Part,
-            key: key::part(position, named.upload, part.number),
-            value: stored[&part.number].1.clone(),
+        guards.push(if sole {
+            Guard::Unchanged {
+                table: Table::Part,
+                key: key::part(position, named.upload, part.number),
+                value: stored[&part.number].1.clone(),
+            }
+        } else {
+            // A replica may lack the part's row; but none may have dropped its data.
+            Guard::Wanted { position, data: part.part.data }
         });
     }
     let count = u16::try_from(chosen.len()).expect("numbers ascend and end at 10,000");
@@ -109,6 +117,10 @@ async fn batch(
     });
     let mut ops: Vec<Op> = manifest.collect();
     ops.push(named.merge(&closed));
+    if !sole {
+        // From now on rows of its parts are void, also where this batch comes late.
+        ops.push(ingest::intent_row(position, named.upload, IntentRow::Done));
+    }
     let content = Content::Parts(meta, Parts { upload: named.upload, count, pages });
     Ok(Write { content, inline: None, guards, ops })
 }

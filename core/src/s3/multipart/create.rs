@@ -46,7 +46,8 @@ pub(crate) async fn create_multipart_upload(cx: Cx, call: &Call) -> Result<Respo
         "InitiateMultipartUploadResult",
         &Document { bucket: &call.bucket().name, key: key_text(call), upload: upload.to_string() },
     )?;
-    let batch = Batch::new(cx.now().wall, vec![named.merge(&row)]).guarded(call.bucket().alive());
+    let alive = call.bucket().alive(&call.view, named.target.position);
+    let batch = Batch::new(cx.now().wall, vec![named.merge(&row)]).guarded(alive);
     match quorum::write(cx, &call.view, named.target.position, batch).await? {
         Outcome::Applied(_) => {}
         Outcome::Refused { .. } => return Err(access::no_such_bucket(&call.bucket().name)),

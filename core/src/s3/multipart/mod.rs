@@ -27,6 +27,7 @@ use crate::{
         upload::{PartRow, UploadRow},
     },
     task::Cx,
+    view::View,
 };
 
 /// The upload that a request names, whether or not there is one.
@@ -50,9 +51,14 @@ impl Named {
         Ok(Self { target, upload, row_key })
     }
 
-    /// The condition that it is still open when a batch is applied.
-    pub fn alive(&self) -> Guard {
-        Guard::Live { table: Table::Upload, key: self.row_key.clone() }
+    /// The condition that it is still open when a batch is applied. Among several replicas its row may not have come to all.
+    pub fn alive(&self, view: &View) -> Guard {
+        let (table, key) = (Table::Upload, self.row_key.clone());
+        if quorum::is_sole(view, self.target.position) {
+            Guard::Live { table, key }
+        } else {
+            Guard::NotDeleted { table, key }
+        }
     }
 
     /// The change of its row.

@@ -3,11 +3,12 @@
 use super::{Named, no_such_upload, parts};
 use crate::{
     checksum::ChecksumKind,
+    flow, quorum,
     s3::{
         call::{Call, Response},
         error::S3Error,
         ingest::{self, Ingested},
-        object::put,
+        object::{put, row},
     },
     store::{Op, Outcome, Table},
     table::{
@@ -71,11 +72,21 @@ pub(crate) async fn open(
     call: &Call,
     number: u16,
 ) -> Result<Opened, S3Error> {
-    let kind = match named.row(cx, call).await? {
+    let (row, before) = if quorum::is_sole(&call.view, named.target.position) {
+        (named.row(cx, call).await?, None)
+    } else {
+        let before = named.parts(cx, call, number, 1);
+        let (row, before) = Box::pin(flow::join(named.row(cx, call), before)).await;
+        (row?, Some(before?))
+    };
+    let kind = match row {
         UploadRow::Open { checksum, .. } => checksum,
         UploadRow::Closed { .. } => return Err(no_such_upload()),
     };
-    let before = named.parts(cx, call, number, 1).await?;
+    let before = match before {
+        Some(before) => before,
+        None => named.parts(cx, call, number, 1).await?,
+    };
     let before = before.first().filter(|(found, ..)| *found == number);
     let seen = before.map_or(Stamp(0), |(_, row, _)| row.data.stamp());
     Ok(Opened { kind, seen })
@@ -97,15 +108,23 @@ pub(crate) async fn commit(
         value: table::encode(row),
         inline: None,
     };
-    let guards = vec![named.alive()];
+    let mut guards = vec![named.alive(view)];
+    let sole = quorum::is_sole(view, position);
+    if !sole {
+        guards.extend(ingest::in_time(view, position, ingested.data));
+    }
     match ingest::finish(cx, view, position, ingested, guards, vec![op]).await {
         Ok(Outcome::Applied(_)) => Ok(()),
-        Ok(Outcome::Refused { .. }) => {
-            ingest::discard(cx, view, position, ingested).await;
-            Err(no_such_upload())
+        Ok(Outcome::Refused { guard }) => {
+            if sole {
+                ingest::discard(cx, view, position, ingested).await;
+            }
+            Err(if guard == 0 { no_such_upload() } else { row::given_up() })
         }
         Err(error) => {
-            ingest::discard(cx, view, position, ingested).await;
+            if sole {
+                ingest::discard(cx, view, position, ingested).await;
+            }
             Err(error)
         }
     }

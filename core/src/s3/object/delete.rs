@@ -3,6 +3,7 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
 
 use crate::{
+    quorum,
     s3::{
         call::{Call, Response},
         error::S3Error,
@@ -24,7 +25,8 @@ pub(crate) async fn delete_object(cx: Cx, call: &Call) -> Result<Response, S3Err
     }
     // The guard of a condition says all: the version that it names is there, and live, when the tombstone is committed.
     let guard = put::condition(cx, call, &target).await?;
-    if guard.is_none() {
+    // Among several replicas, to ask first would be a second round trip, and a tombstone costs little.
+    if guard.is_none() && quorum::is_sole(&call.view, target.position) {
         let stored = row::read(cx, &call.view, &target, false).await?;
         if stored.is_none_or(|stored| stored.row.content.meta().is_none()) {
             return Ok(Response::empty(204));

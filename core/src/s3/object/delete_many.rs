@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     checksum::Algorithm,
     effect::PeerError,
+    flow::Window,
     id::Position,
     quorum,
     s3::{
@@ -30,6 +31,9 @@ use crate::{
 
 /// The most keys of one request.
 const KEYS_MAX: usize = 1000;
+
+/// Replica sets whose keys are deleted side by side: 16 index shards are at most so many, as a rule.
+const WINDOW: usize = 16;
 
 /// How often the tombstones of a batch go round again, each time because another writer succeeded meanwhile.
 const ROUNDS: usize = 64;
@@ -106,8 +110,18 @@ pub(crate) async fn delete_objects(cx: Cx, call: &Call) -> Result<Response, S3Er
         }
     }
     let mut failed = Vec::new();
-    for (position, targets) in &groups {
-        if let Err(error) = delete_group(cx, &call.view, *position, targets).await {
+    let mut window = Window::new(WINDOW);
+    let mut waiting = groups.iter();
+    let mut done = groups.iter();
+    loop {
+        while !window.is_full()
+            && let Some((position, targets)) = waiting.next()
+        {
+            window.push(Box::pin(delete_group(cx, &call.view, *position, targets)));
+        }
+        let Some(deleted) = window.next().await else { break };
+        let (_, targets) = done.next().expect("results come in the order of the groups");
+        if let Err(error) = deleted {
             let cause = error.cause.as_deref().unwrap_or_default();
             log::warn!("DeleteObjects: {} keys: {error} {cause}", targets.len());
             failed.push((targets, error));
@@ -206,7 +220,12 @@ async fn delete_group(
     position: Position,
     targets: &BTreeMap<Vec<u8>, Target>,
 ) -> Result<(), S3Error> {
-    let live = live(cx, view, position, targets).await?;
+    let live = if quorum::is_sole(view, position) {
+        live(cx, view, position, targets).await?
+    } else {
+        // To ask first would be a second round trip, and a tombstone costs little.
+        targets.values().collect()
+    };
     if live.is_empty() {
         return Ok(());
     }

@@ -202,6 +202,6 @@ async fn body(
         Content::Blocks(_, data) => Source::Blocks(*data),
         Content::Parts(_, parts) => Source::Parts(parts.clone()),
     };
-    let pieces = Pieces::new(target.position, &source, meta.size, range);
+    let pieces = Pieces::new(target.position, &source, meta.size, range, &stored.blocks);
     Ok(Body::Stream(Box::new(Egress::begin(cx, &call.view, pieces).await?)))
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     effect::Chunk,
+    flow, quorum,
     s3::{
         access,
         call::{Call, Response, Target},
@@ -36,7 +37,10 @@ pub(crate) async fn put_object(cx: Cx, call: &Call) -> Result<Response, S3Error>
     let view = &call.view;
     let pulled = cx.pull(view.config.block_size, view.config.inline_max).await?;
     let guards = |condition: Option<Guard>| {
-        [call.bucket().alive()].into_iter().chain(condition).collect::<Vec<_>>()
+        [call.bucket().alive(view, target.position)]
+            .into_iter()
+            .chain(condition)
+            .collect::<Vec<_>>()
     };
     let (written, summary) = match (pulled.chunk, pulled.end) {
         (Chunk::Inline(bytes), Some(summary)) => {
@@ -49,13 +53,26 @@ pub(crate) async fn put_object(cx: Cx, call: &Call) -> Result<Response, S3Error>
         }
         (chunk, end) => {
             let first = crate::effect::Pulled { chunk, end };
-            let data = ingest::blocks(cx, view, target.position, first, Stamp(0)).await?;
+            let alone = ingest::travels_alone(view, target.position, &first);
+            let (data, seen) = flow::join(
+                ingest::blocks(cx, view, target.position, first, Stamp(0)),
+                row::stamp_beside(cx, view, &target, alone),
+            )
+            .await;
+            let data = data?;
+            let seen = match seen {
+                Ok(seen) => seen,
+                Err(error) => {
+                    ingest::discard(cx, view, target.position, &data).await;
+                    return Err(error);
+                }
+            };
             let summary = data.summary.clone();
             let listed = Data { data: data.data, block_max: data.block_max };
             let content = Content::Blocks(meta_of(headers, &summary), listed);
             let write = Write { content, inline: None, guards: guards(condition), ops: Vec::new() };
-            let written = row::write(cx, view, &target, write, Some(&data)).await;
-            if !matches!(written, Ok(Written::Done(_))) {
+            let written = row::write_after(cx, view, &target, write, Some(&data), seen).await;
+            if !matches!(written, Ok(Written::Done(_))) && quorum::is_sole(view, target.position) {
                 ingest::discard(cx, view, target.position, &data).await;
             }
             (written?, summary)
@@ -103,6 +120,12 @@ pub(crate) async fn condition(
     }
     if call.view.ring.replicas(target.position).nodes.len() > 1 {
         return Err(S3Error::not_implemented("A conditional write with more than one replica"));
+    }
+    if !quorum::is_sole(&call.view, target.position) {
+        return Err(S3Error::new(
+            Code::ServiceUnavailable,
+            "A conditional write must wait until the change of the cluster's layout is done. Please try again.",
+        ));
     }
     if if_none.is_some_and(|value| value.trim_ascii() != b"*") {
         return Err(S3Error::not_implemented("If-None-Match of a write with a value other than *"));

@@ -74,11 +74,32 @@ pub enum Written {
     Refused(usize),
 }
 
+/// When the current version of an object was begun, tombstones included; 0 if there is none.
+pub async fn stamp(cx: Cx, view: &View, target: &Target) -> Result<Stamp, S3Error> {
+    let current = read(cx, view, target, false).await?;
+    Ok(current.map_or(Stamp(0), |stored| stored.row.version.stamp()))
+}
+
+/// The same for [`write_after`], to be asked while the data comes in. `None` where that does not need it: where one replica
+/// decides, and for data that comes in one effect (`alone`).
+pub async fn stamp_beside(
+    cx: Cx,
+    view: &View,
+    target: &Target,
+    alone: bool,
+) -> Result<Option<Stamp>, S3Error> {
+    if alone || quorum::is_sole(view, target.position) {
+        return Ok(None);
+    }
+    stamp(cx, view, target).await.map(Some)
+}
+
 /// Makes `write` the current version: takes a version id, commits, and goes round again for as long as a later version is
 /// found to be there, so that an acknowledged write really came after all that was acknowledged before it.
 ///
 /// `ingested` is the data that the content names, if it has come in with this request. On an error or refusal it is the
-/// caller's to discard.
+/// caller's to discard where one replica decides, and nobody's among several: there it may be named after all, and its intent
+/// leads to it.
 pub async fn write(
     cx: Cx,
     view: &View,
@@ -86,29 +107,54 @@ pub async fn write(
     write: Write,
     ingested: Option<&Ingested>,
 ) -> Result<Written, S3Error> {
-    // A row that loses takes its blocks or parts with it, so such a row asks not to be applied at all.
-    let owns_data = match write.content {
+    write_after(cx, view, target, write, ingested, None).await
+}
+
+/// [`write`] by somebody who has asked, since the request began, when the current version was begun ([`stamp_beside`]).
+pub async fn write_after(
+    cx: Cx,
+    view: &View,
+    target: &Target,
+    write: Write,
+    ingested: Option<&Ingested>,
+    seen: Option<Stamp>,
+) -> Result<Written, S3Error> {
+    if quorum::is_sole(view, target.position) {
+        return sole(cx, view, target, write, ingested).await;
+    }
+    let pending = ingested.is_some_and(|data| data.pending.is_some());
+    if owns_data(&write.content) && !pending {
+        Box::pin(once(cx, view, target, write, ingested, seen)).await
+    } else {
+        Box::pin(again(cx, view, target, write, ingested)).await
+    }
+}
+
+/// Whether the content's bytes are in rows of their own (blocks, parts).
+fn owns_data(content: &Content) -> bool {
+    match content {
         Content::Deleted | Content::Inline(_) => false,
         Content::Blocks(..) | Content::Parts(..) => true,
-    };
+    }
+}
+
+/// Where one replica decides: a row that would lose takes its blocks or parts with it, so such a row asks not to be applied at
+/// all, and keeps its data under the next version.
+async fn sole(
+    cx: Cx,
+    view: &View,
+    target: &Target,
+    write: Write,
+    ingested: Option<&Ingested>,
+) -> Result<Written, S3Error> {
     let mut seen = Stamp(0);
     for _ in 0..ROUNDS {
         let version = cx.version_past(seen);
-        let row = ObjectRow { version, content: write.content.clone() };
         let mut guards = write.guards.clone();
-        if owns_data {
+        if owns_data(&write.content) {
             guards.push(Guard::Newest { key: target.row_key.clone(), version });
         }
-        let mut ops = write.ops.clone();
-        ops.push(merge(target, &row, write.inline.clone()));
-        let outcome = match ingested {
-            Some(data) => ingest::finish(cx, view, target.position, data, guards, ops).await?,
-            None => {
-                let batch = Batch { guards, ..Batch::new(cx.now().wall, ops) };
-                quorum::write(cx, view, target.position, batch).await?
-            }
-        };
-        match outcome {
+        match commit(cx, view, target, version, guards, &write, ingested).await? {
             Outcome::Applied(applied) => match applied.superseded_by {
                 None => return Ok(Written::Done(version)),
                 Some(stamp) => seen = stamp,
@@ -116,16 +162,106 @@ pub async fn write(
             Outcome::Refused { guard } if guard < write.guards.len() => {
                 return Ok(Written::Refused(guard));
             }
-            Outcome::Refused { .. } => {
-                let current = read(cx, view, target, false).await?;
-                seen = seen.max(current.map_or(Stamp(0), |stored| stored.row.version.stamp()));
-            }
+            Outcome::Refused { .. } => seen = seen.max(stamp(cx, view, target).await?),
         }
     }
-    Err(S3Error::new(
-        Code::SlowDown,
-        "This key is being written too fast by others. Please try again.",
-    ))
+    Err(too_fast())
+}
+
+/// Among several replicas, a row that names data in rows of its own is committed once: one replica may apply it while another
+/// finds it superseded, and data that has been a loser's anywhere is garbage. It comes after every version that was acknowledged
+/// before the request, because it comes after what a quorum had since. A version that supersedes it nevertheless was written
+/// beside it, and may as well have come just after.
+async fn once(
+    cx: Cx,
+    view: &View,
+    target: &Target,
+    write: Write,
+    ingested: Option<&Ingested>,
+    seen: Option<Stamp>,
+) -> Result<Written, S3Error> {
+    let seen = match seen {
+        Some(seen) => seen,
+        None => stamp(cx, view, target).await?,
+    };
+    let version = cx.version_past(seen);
+    let data = match &write.content {
+        Content::Blocks(_, data) => Some(data.data),
+        Content::Parts(_, parts) => Some(parts.upload),
+        Content::Deleted | Content::Inline(_) => None,
+    };
+    let mut guards = write.guards.clone();
+    guards.extend(data.into_iter().flat_map(|data| ingest::in_time(view, target.position, data)));
+    match commit(cx, view, target, version, guards, &write, ingested).await? {
+        Outcome::Applied(_) => Ok(Written::Done(version)),
+        Outcome::Refused { guard } if guard < write.guards.len() => Ok(Written::Refused(guard)),
+        Outcome::Refused { .. } => Err(given_up()),
+    }
+}
+
+/// Among several replicas, a row that goes round again until it comes last: with its payload, or with its only block, listed each
+/// time under an id that no loser has had.
+async fn again(
+    cx: Cx,
+    view: &View,
+    target: &Target,
+    mut write: Write,
+    ingested: Option<&Ingested>,
+) -> Result<Written, S3Error> {
+    let mut ingested = ingested.cloned();
+    let mut seen = Stamp(0);
+    for round in 0..ROUNDS {
+        let version = cx.version_past(seen);
+        let guards = write.guards.clone();
+        if round > 0
+            && let (Content::Blocks(_, listed), Some(data)) = (&mut write.content, &mut ingested)
+        {
+            data.relist(target.position, version);
+            listed.data = version;
+        }
+        match commit(cx, view, target, version, guards, &write, ingested.as_ref()).await? {
+            Outcome::Applied(applied) => match applied.superseded_by {
+                None => return Ok(Written::Done(version)),
+                Some(stamp) => seen = stamp,
+            },
+            Outcome::Refused { guard } => return Ok(Written::Refused(guard)),
+        }
+    }
+    Err(too_fast())
+}
+
+async fn commit(
+    cx: Cx,
+    view: &View,
+    target: &Target,
+    version: VersionId,
+    guards: Vec<Guard>,
+    write: &Write,
+    ingested: Option<&Ingested>,
+) -> Result<Outcome, S3Error> {
+    let row = ObjectRow { version, content: write.content.clone() };
+    let mut ops = write.ops.clone();
+    ops.push(merge(target, &row, write.inline.clone()));
+    match ingested {
+        Some(data) => ingest::finish(cx, view, target.position, data, guards, ops).await,
+        None => {
+            let batch = Batch { guards, ..Batch::new(cx.now().wall, ops) };
+            Ok(quorum::write(cx, view, target.position, batch).await?)
+        }
+    }
+}
+
+fn too_fast() -> S3Error {
+    S3Error::new(Code::SlowDown, "This key is being written too fast by others. Please try again.")
+}
+
+/// The error of data that was given up before it was named: it took its writer more than a day, or the cluster took the writer
+/// for dead.
+pub(crate) fn given_up() -> S3Error {
+    S3Error::new(
+        Code::ServiceUnavailable,
+        "This upload took so long that what had come of it was given up. Please send it again.",
+    )
 }
 
 /// The change that merges an object row.

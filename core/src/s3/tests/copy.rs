@@ -162,7 +162,8 @@ fn a_block_forgotten_meanwhile_is_stored_again() {
 #[test]
 fn a_copy_of_a_source_overwritten_meanwhile_starts_again() {
     let mut host = Host::new();
-    put(&mut host, "/bucket/source", bytes(2500));
+    // More blocks than are listed with the row.
+    put(&mut host, "/bucket/source", bytes(70_500));
     let mut running = host.begin(ask("/bucket/copy", "bucket/source"));
     running.run_until(&mut host, "Read scan block_list");
     let lists: Vec<_> = host.store.rows(Table::BlockList).map(|(key, _)| key.to_vec()).collect();
