@@ -23,6 +23,8 @@ struct Write {
     sure: Option<Tick>,
     /// Refused: it has no effect.
     void: bool,
+    /// Since when something else is sure to stand in its place.
+    over: Option<Tick>,
 }
 
 /// Names a write for its answer.
@@ -45,7 +47,7 @@ impl History {
 
     fn writes(&mut self, key: &str) -> &mut Vec<Write> {
         // At first there is nothing, and that is as if it had been written before everything.
-        let nothing = Write { value: None, began: 0, ended: Some(0), sure: Some(0), void: false };
+        let nothing = Write { value: None, began: 0, ended: Some(0), sure: Some(0), void: false, over: None };
         self.keys.entry(key.to_owned()).or_insert_with(|| vec![nothing])
     }
 
@@ -53,7 +55,7 @@ impl History {
     pub fn begin(&mut self, key: &str, value: Option<Content>) -> WriteId {
         let began = self.tick();
         let writes = self.writes(key);
-        writes.push(Write { value, began, ended: None, sure: None, void: false });
+        writes.push(Write { value, began, ended: None, sure: None, void: false, over: None });
         WriteId(key.to_owned(), writes.len() - 1)
     }
 
@@ -70,7 +72,7 @@ impl History {
         self.writes(key)[*at].void = true;
     }
 
-    /// The process has ended: what it has not done by now, it never will.
+    /// Every process has ended, or all that is under way has come to its end: what was not done by now never will be.
     pub fn crashed(&mut self) {
         let now = self.tick();
         for write in self.keys.values_mut().flatten() {
@@ -92,6 +94,14 @@ impl History {
             // It has been seen, so no older one may be seen after this.
             let write = &mut writes[only];
             write.sure = write.sure.or(Some(now));
+            // What had ended before this read began is older than what the read gave, and does not come back.
+            for (at, other) in writes.iter_mut().enumerate() {
+                let passed = other.ended.is_some_and(|ended| ended < began)
+                    && other.sure.is_some_and(|sure| sure < began);
+                if at != only && passed {
+                    other.over = other.over.or(Some(now));
+                }
+            }
         }
         if matching.is_empty() {
             let may: Vec<_> = allowed.iter().map(|at| &writes[*at].value).collect();
@@ -124,11 +134,13 @@ impl History {
 
 /// The writes that a read which began at `began` may see.
 fn allowed(writes: &[Write], began: Tick) -> Vec<usize> {
+    // Every write that had ended before this began is older than one that was sure when the read began.
+    let later = writes.iter().filter(|later| !later.void);
+    let later = later.filter(|later| later.sure.is_some_and(|sure| sure < began));
+    let newest = later.map(|later| later.began).max().unwrap_or(0);
     let passed = |write: &Write| {
-        writes.iter().filter(|later| !later.void).any(|later| {
-            later.sure.is_some_and(|sure| sure < began)
-                && write.ended.is_some_and(|ended| ended < later.began)
-        })
+        write.ended.is_some_and(|ended| ended < newest)
+            || write.over.is_some_and(|over| over < began)
     };
     let open = writes.iter().enumerate().filter(|(_, write)| !write.void && !passed(write));
     open.map(|(at, _)| at).collect()
@@ -167,6 +179,19 @@ mod tests {
         assert_eq!(history.read("k", began, Some(A)), Ok(()));
         let began = history.tick();
         assert!(history.read("k", began, None).is_err());
+    }
+
+    #[test]
+    fn what_was_seen_to_be_replaced_does_not_come_back() {
+        let mut history = History::default();
+        // Two at once, so that the order is not known from them.
+        let (a, b) = (history.begin("k", Some(A)), history.begin("k", Some(B)));
+        history.succeeded(&a);
+        history.succeeded(&b);
+        let began = history.tick();
+        assert_eq!(history.read("k", began, Some(A)), Ok(()));
+        let began = history.tick();
+        assert!(history.read("k", began, Some(B)).is_err(), "B was there before A");
     }
 
     #[test]

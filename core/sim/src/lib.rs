@@ -5,6 +5,7 @@
 pub mod body;
 pub mod check;
 pub mod client;
+pub mod clients;
 pub mod cluster;
 pub mod database;
 pub mod dice;
