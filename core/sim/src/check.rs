@@ -1,10 +1,10 @@
-//! Whether what is on the disks fits together, once the node has come to rest: every row is led to, every block is counted
-//! and there, every counter equals a recount.
+//! Whether what is on the disks fits together, once a node or a cluster has come to rest: every row is led to, every block is
+//! counted and there, every counter equals a recount.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use mews_core::{
-    id::{BucketId, Hash, Position, VersionId},
+    id::{BucketId, Hash, NodeId, Position, VersionId},
     store::{Snapshot, StoreError, Table},
     table::{
         self, CounterRow,
@@ -20,13 +20,43 @@ use crate::host::Host;
 /// A piece of data that something names: its position and id, and how many bytes it should have.
 type Named = BTreeMap<(Position, VersionId), u64>;
 
-/// Everything wrong with a node at rest. Queued work that is due later (tombstones) is no fault; work that should be done is.
+/// Everything wrong with a node that is alone, at rest. Queued work that is due later (tombstones) is no fault; work that
+/// should be done is.
 pub fn at_rest(host: &Host) -> Vec<String> {
+    let Some((db, _)) = host.stores() else { return vec!["the node is not running".into()] };
+    let boot = db.boot();
+    let mut wrong = db
+        .look(|snapshot| whole(snapshot, &|writer, _| writer == boot))
+        .unwrap_or_else(|error| vec![format!("the database does not read: {error}")]);
+    wrong.extend(local(host));
+    wrong
+}
+
+/// Everything wrong with the rows that clients have led to, of one node that is alone or of a whole cluster. `runs` says whether a
+/// writer, by the boot of its process and its node, may still be at work.
+///
+/// # Errors
+/// A row that does not decode.
+pub fn whole(
+    snapshot: &dyn Snapshot,
+    runs: &dyn Fn(u64, NodeId) -> bool,
+) -> Result<Vec<String>, StoreError> {
+    let mut check = Check { snapshot, wrong: Vec::new() };
+    let mut named = check.objects(&mut BTreeMap::new())?;
+    check.uploads(&mut BTreeMap::new(), &mut named)?;
+    check.intents(runs, &mut named)?;
+    let listed = check.lists(&named)?;
+    check.references(&listed)?;
+    Ok(check.wrong)
+}
+
+/// Everything wrong with what a node keeps about its own rows: counters, counts and files.
+pub fn local(host: &Host) -> Vec<String> {
     let Some((db, files)) = host.stores() else { return vec!["the node is not running".into()] };
     let result = db.look(|snapshot| {
         let mut check = Check { snapshot, wrong: Vec::new() };
-        let boot = host.view().map_or(0, |view| view.boot);
-        let blocks = check.rows_fit(boot)?;
+        check.counters()?;
+        let blocks = check.counts()?;
         for block in &blocks {
             if let Err(error) = files.load(*block) {
                 check.wrong.push(format!("block {block:?} is counted, and its file: {error}"));
@@ -35,7 +65,8 @@ pub fn at_rest(host: &Host) -> Vec<String> {
         check.files_fit(host, &blocks);
         Ok(check.wrong)
     });
-    result.unwrap_or_else(|error| vec![format!("the database does not read: {error}")])
+    let wrong = result.unwrap_or_else(|error| vec![format!("the database does not read: {error}")]);
+    wrong.into_iter().map(|wrong| format!("host {}: {wrong}", host.number)).collect()
 }
 
 struct Check<'a> {
@@ -55,17 +86,6 @@ impl Check<'_> {
             rows.push(row(cursor.key(), cursor.value())?);
         }
         Ok(rows)
-    }
-
-    /// Checks the tables against each other; gives the blocks that are counted.
-    fn rows_fit(&mut self, boot: u64) -> Result<BTreeSet<Hash>, StoreError> {
-        let mut counters = BTreeMap::new();
-        let mut named = self.objects(&mut counters)?;
-        self.uploads(&mut counters, &mut named)?;
-        self.intents(boot, &mut named)?;
-        self.counters(&counters)?;
-        let listed = self.lists(&named)?;
-        self.references(&listed)
     }
 
     /// Object rows, their payloads and manifests.
@@ -185,14 +205,18 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn intents(&mut self, boot: u64, named: &mut Named) -> Result<(), StoreError> {
+    fn intents(
+        &mut self,
+        runs: &dyn Fn(u64, NodeId) -> bool,
+        named: &mut Named,
+    ) -> Result<(), StoreError> {
         let rows = self.each(Table::Intent, |key, value| {
             Ok((key.to_vec(), decode::<IntentRow>(Table::Intent, value)?))
         })?;
         for (row_key, row) in rows {
-            if let IntentRow::Writing { boot: writer, node: _ } = row {
+            if let IntentRow::Writing { boot: writer, node } = row {
                 let id = VersionId::from_slice(&row_key[2..18]).unwrap_or_default();
-                if writer == boot {
+                if runs(writer, node) {
                     // Somebody may still be writing; how much, nobody knows.
                     named.insert((position(&row_key), id), u64::MAX);
                 } else {
@@ -203,13 +227,18 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn counters(&mut self, counted: &BTreeMap<BucketId, CounterRow>) -> Result<(), StoreError> {
+    /// Counters are those of a recount of this node's rows.
+    fn counters(&mut self) -> Result<(), StoreError> {
+        let mut recount = Check { snapshot: self.snapshot, wrong: Vec::new() };
+        let mut counted = BTreeMap::new();
+        let mut named = recount.objects(&mut counted)?;
+        recount.uploads(&mut counted, &mut named)?;
         let rows = self.each(Table::Counter, |key, value| {
             let bucket = BucketId::from_slice(key).unwrap_or_default();
             Ok((bucket, decode::<CounterRow>(Table::Counter, value)?))
         })?;
         let stored: BTreeMap<BucketId, CounterRow> = rows.into_iter().collect();
-        if stored != *counted {
+        if stored != counted {
             self.wrong.push(format!("counters say {stored:?}, a recount {counted:?}"));
         }
         Ok(())
@@ -246,29 +275,39 @@ impl Check<'_> {
         Ok(listed)
     }
 
-    /// References are those of the block lists, and counts are those of the references. Gives the blocks counted.
-    fn references(
-        &mut self,
-        listed: &BTreeSet<(Hash, VersionId)>,
-    ) -> Result<BTreeSet<Hash>, StoreError> {
+    /// The live references, as (block, data).
+    fn live(&self) -> Result<BTreeSet<(Hash, VersionId)>, StoreError> {
         let rows = self.each(Table::BlockRef, |key, value| {
             Ok((key.to_vec(), decode::<BlockRefRow>(Table::BlockRef, value)?))
         })?;
         let mut live = BTreeSet::new();
-        let mut counts: BTreeMap<Hash, u64> = BTreeMap::new();
         for (row_key, row) in rows {
             let block = Hash::from_slice(&row_key[..32]).unwrap_or_default();
             let data = VersionId::from_slice(&row_key[32..]).unwrap_or_default();
             if row.is_live() {
                 live.insert((block, data));
-                *counts.entry(block).or_default() += 1;
             }
         }
+        Ok(live)
+    }
+
+    /// References are those of the block lists.
+    fn references(&mut self, listed: &BTreeSet<(Hash, VersionId)>) -> Result<(), StoreError> {
+        let live = self.live()?;
         for (block, data) in listed.difference(&live) {
             self.wrong.push(format!("{data:?} lists block {block:?} without a reference"));
         }
         for (block, data) in live.difference(listed) {
             self.wrong.push(format!("{data:?} refers to block {block:?} and does not list it"));
+        }
+        Ok(())
+    }
+
+    /// Blocks are counted as often as they are referred to here. Gives the blocks counted.
+    fn counts(&mut self) -> Result<BTreeSet<Hash>, StoreError> {
+        let mut counts: BTreeMap<Hash, u64> = BTreeMap::new();
+        for (block, _) in self.live()? {
+            *counts.entry(block).or_default() += 1;
         }
         let rows = self.each(Table::BlockCount, |key, value| {
             let block = Hash::from_slice(key).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mews_core::{id::NodeId, task::Task, time::Instant};
+use mews_core::{id::NodeId, placement::history::History, task::Task, time::Instant};
 
 use crate::{
     dice::Dice,
@@ -45,7 +45,7 @@ impl Cluster {
     }
 
     /// Hands to the network what hosts have given, and does what comes of that.
-    fn flush(&mut self) {
+    pub fn flush(&mut self) {
         while let Some(out) = self.world.out.pop_front() {
             self.net.take(&mut self.world, &mut self.hosts, out);
         }
@@ -84,6 +84,20 @@ impl Cluster {
     pub fn start(&mut self, host: usize, task: Task) {
         self.hosts[host].start(&mut self.world, task);
         self.flush();
+    }
+
+    /// Changes the layouts on a host, as an operator would.
+    ///
+    /// # Errors
+    /// Those of `change`, or that the host is down.
+    pub fn change_layout<T>(
+        &mut self,
+        host: usize,
+        change: impl FnOnce(&mut History) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let changed = self.hosts[host].change_layout(&mut self.world, change);
+        self.flush();
+        changed
     }
 
     /// The client of a request goes away after this time, if it is not answered by then.

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agree;
 pub mod body;
 pub mod check;
 pub mod client;
@@ -14,6 +15,7 @@ pub mod fault;
 pub mod history;
 pub mod host;
 pub mod matrix;
+mod nemesis;
 pub mod net;
 pub mod planted;
 pub mod platter;
@@ -21,6 +23,8 @@ pub mod race;
 pub mod sabotage;
 pub mod scenario;
 pub mod sim;
+pub mod storm;
+pub mod swarm;
 pub mod trace;
 pub mod workload;
 pub mod world;

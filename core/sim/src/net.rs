@@ -191,6 +191,11 @@ impl Net {
         self.names.push(name);
     }
 
+    /// The zone of a host.
+    pub fn zone(&self, host: usize) -> usize {
+        self.zones[host]
+    }
+
     /// Where a host listens.
     pub fn address(host: usize) -> String {
         format!("host-{host}:{PORT}")

@@ -37,7 +37,8 @@ pub struct Sim {
     booted: Instant,
 }
 
-fn key() -> KeyPair {
+/// The key that all clients have.
+pub fn key() -> KeyPair {
     KeyPair { id: "MKsimulated".to_owned(), secret: "not much of a secret".to_owned() }
 }
 

@@ -4,6 +4,7 @@ use mews_core::{
     effect::{Completion, Effect, EffectId, PeerError},
     id::NodeId,
     node::{LinkId, NodeEvent, Served, StateFile},
+    placement::history::History,
     rpc::{self, Expect, Origin},
     wire::Message,
 };
@@ -15,6 +16,22 @@ use crate::{
 };
 
 impl Host {
+    /// Changes the layouts as an operator would.
+    ///
+    /// # Errors
+    /// Those of `change`, or that the host is down.
+    pub fn change_layout<T>(
+        &mut self,
+        world: &mut World,
+        change: impl FnOnce(&mut History) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let now = self.now(world);
+        let process = self.process.as_mut().ok_or("the host is down")?;
+        let changed = process.node.change_layout(now, change);
+        self.drain_node(world);
+        changed
+    }
+
     /// A connection that the node has dialled is up.
     pub fn link_up(&mut self, world: &mut World, link: LinkId, peer: NodeId, address: String) {
         let now = self.now(world);
