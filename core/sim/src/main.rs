@@ -1,15 +1,25 @@
 //! `mews-sim`: runs the simulator from the command line.
 
-use std::{ops::Range, process::ExitCode};
+use std::{
+    ops::Range,
+    process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use argh::FromArgs;
 use mews_sim::{
     fault::Fault,
-    planted, scenario,
-    workload::{self, Report, Scenario},
+    planted,
+    scenario::{self, Setup},
+    workload::{Report, Scenario},
+    world::Met,
 };
 
-/// The deterministic simulator of Mews: one node, its disks and its clients, from one seed.
+/// The deterministic simulator of Mews: whole clusters, their disks, the network and the clients, from one seed.
 #[derive(FromArgs)]
 struct Arguments {
     #[argh(subcommand)]
@@ -37,6 +47,9 @@ struct Run {
     /// a file that says how the run is set up
     #[argh(option)]
     scenario: Option<String>,
+    /// one machine instead of a cluster
+    #[argh(switch)]
+    single: bool,
 }
 
 /// Run one seed again, and print what happened.
@@ -52,6 +65,9 @@ struct Replay {
     /// a file that says how the run is set up
     #[argh(option)]
     scenario: Option<String>,
+    /// one machine instead of a cluster
+    #[argh(switch)]
+    single: bool,
 }
 
 /// Plant each known fault; exit 0 only if every one is caught.
@@ -77,16 +93,19 @@ fn fault(name: &str) -> Result<Fault, String> {
     })
 }
 
-fn setup(file: Option<&str>, ops: Option<u64>) -> Result<Scenario, String> {
-    let mut scenario = match file {
+fn setup(file: Option<&str>, single: bool, ops: Option<u64>) -> Result<Setup, String> {
+    let mut setup = match file {
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-            scenario::parse(&text).map_err(|error| format!("{path}: {error}"))?.scenario
+            scenario::parse(&text).map_err(|error| format!("{path}: {error}"))?.setup
         }
-        None => Scenario::default(),
+        None if single => Setup::One(Box::<Scenario>::default()),
+        None => Setup::default(),
     };
-    scenario.ops = ops.unwrap_or(scenario.ops);
-    Ok(scenario)
+    if let Some(ops) = ops {
+        setup.set_ops(ops);
+    }
+    Ok(setup)
 }
 
 fn main() -> ExitCode {
@@ -106,46 +125,109 @@ fn main() -> ExitCode {
     }
 }
 
+fn describe(met: &Met) -> String {
+    let numbers = [
+        (met.effects, "effects"),
+        (met.commits, "commits"),
+        (met.messages, "messages"),
+        (met.kills, "kills"),
+        (met.power, "power failures"),
+        (met.gone, "clients gone"),
+        (met.resets, "connections broken"),
+        (met.partitions, "partitions"),
+        (met.slow, "slow links and disks"),
+        (met.disk, "disk errors"),
+        (met.rot, "rotten blocks"),
+        (met.wipes, "disks lost"),
+        (met.skews, "clocks set wrong"),
+        (met.layouts, "layouts"),
+        (met.unavailable, "answers of 503"),
+    ];
+    let met = numbers.iter().filter(|(number, _)| *number > 0);
+    met.map(|(number, what)| format!("{number} {what}")).collect::<Vec<_>>().join(", ")
+}
+
 fn print(report: &Report) {
     let Report { seed, ops, met, hash, wrong, .. } = report;
-    println!(
-        "seed {seed}: {ops} operations, {} effects, {} commits, {} kills, {} power failures, {} clients gone, trace {hash}{}",
-        met.effects,
-        met.commits,
-        met.kills,
-        met.power,
-        met.gone,
-        if wrong.is_empty() { "" } else { ": WRONG" }
-    );
+    let verdict = if wrong.is_empty() { "" } else { ": WRONG" };
+    println!("seed {seed}: {ops} operations, {}, trace {hash}{verdict}", describe(met));
     for wrong in wrong {
         println!("    {wrong}");
     }
 }
 
+/// The seeds' sum: what was done and met, which failed, and one hash over all their traces.
+#[derive(Default)]
+struct Sum {
+    ops: u64,
+    met: Met,
+    hashes: Vec<(u64, String)>,
+    failed: Vec<u64>,
+}
+
 fn run_seeds(run: &Run) -> Result<bool, String> {
-    let scenario = setup(run.scenario.as_deref(), run.ops)?;
-    let (mut ops, mut failed) = (0, Vec::new());
-    for seed in run.seeds.clone() {
-        let report = workload::run(seed, &scenario);
-        print(&report);
-        ops += report.ops;
-        if !report.wrong.is_empty() {
-            failed.push(seed);
+    let setup = setup(run.scenario.as_deref(), run.single, run.ops)?;
+    let (next, sum) = (AtomicU64::new(run.seeds.start), Mutex::new(Sum::default()));
+    let began = Instant::now();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= run.seeds.end {
+                        return;
+                    }
+                    let report = setup.run(seed);
+                    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+                    print(&report);
+                    sum.ops += report.ops;
+                    sum.met += report.met;
+                    if !report.wrong.is_empty() {
+                        sum.failed.push(seed);
+                        println!("    see it: {}", replay_command(run, seed));
+                    }
+                    sum.hashes.push((seed, report.hash));
+                }
+            });
         }
+    });
+    let mut sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    sum.hashes.sort();
+    let hasher = sum.hashes.iter().fold(blake3::Hasher::new(), |mut hasher, (_, hash)| {
+        hasher.update(hash.as_bytes());
+        hasher
+    });
+    let hash = hex::encode(&hasher.finalize().as_bytes()[..16]);
+    let (seeds, seconds) = (sum.hashes.len(), began.elapsed().as_secs());
+    println!("{seeds} seeds, {} operations in {seconds} s; met: {}", sum.ops, describe(&sum.met));
+    println!("trace {hash}");
+    sum.failed.sort_unstable();
+    match &sum.failed[..] {
+        [] => println!("all held"),
+        failed => println!("{} of {seeds} seeds failed: {failed:?}", failed.len()),
     }
-    let seeds = run.seeds.end - run.seeds.start;
-    if failed.is_empty() {
-        println!("all held: {seeds} seeds, {ops} operations");
-    } else {
-        println!("{} of {seeds} seeds failed: {failed:?}; see them with `replay`", failed.len());
+    Ok(sum.failed.is_empty())
+}
+
+fn replay_command(run: &Run, seed: u64) -> String {
+    let mut command = format!("cargo run --release -p mews-sim -- replay {seed}");
+    if let Some(ops) = run.ops {
+        command += &format!(" --ops {ops}");
     }
-    Ok(failed.is_empty())
+    if let Some(file) = &run.scenario {
+        command += &format!(" --scenario {file}");
+    }
+    if run.single {
+        command += " --single";
+    }
+    command
 }
 
 fn replay_seed(replay: &Replay) -> Result<bool, String> {
-    let mut scenario = setup(replay.scenario.as_deref(), replay.ops)?;
-    scenario.options.keep_trace = true;
-    let report = workload::run(replay.seed, &scenario);
+    let mut setup = setup(replay.scenario.as_deref(), replay.single, replay.ops)?;
+    setup.keep_trace();
+    let report = setup.run(replay.seed);
     for line in &report.text {
         println!("{line}");
     }

@@ -89,6 +89,14 @@ pub struct Report {
     pub text: Vec<String>,
 }
 
+impl Report {
+    /// The report of a run that did not begin.
+    pub fn failed(seed: u64, error: String) -> Self {
+        let (met, wrong) = (Met::default(), vec![error]);
+        Self { seed, ops: 0, met, hash: String::new(), wrong, text: Vec::new() }
+    }
+}
+
 struct Run {
     sim: Sim,
     scenario: Scenario,
@@ -123,14 +131,7 @@ pub fn run(seed: u64, scenario: &Scenario) -> Report {
                 text: run.sim.cluster.world.trace.text().to_vec(),
             }
         }
-        Err(error) => Report {
-            seed,
-            ops: 0,
-            met: Met::default(),
-            hash: String::new(),
-            wrong: vec![error],
-            text: Vec::new(),
-        },
+        Err(error) => Report::failed(seed, error),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mews_sim::{scenario, workload};
+use mews_sim::scenario;
 
 #[test]
 fn kept_scenarios_hold() {
@@ -13,7 +13,7 @@ fn kept_scenarios_hold() {
         let text = std::fs::read_to_string(&path).expect("a readable file");
         let kept = scenario::parse(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         for seed in kept.seeds {
-            let report = workload::run(seed, &kept.scenario);
+            let report = kept.setup.run(seed);
             assert!(report.wrong.is_empty(), "{path:?}, seed {seed}: {}", report.wrong.join("\n"));
             run += 1;
         }
