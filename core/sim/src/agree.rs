@@ -65,7 +65,10 @@ fn common_ring(cluster: &Cluster) -> Result<Ring, String> {
         match &common {
             Some(other) if other.version() != ring.version() => {
                 let (one, other) = (other.version(), ring.version());
-                return Err(format!("host {} goes by layout {other}, others by {one}", host.number));
+                return Err(format!(
+                    "host {} goes by layout {other}, others by {one}",
+                    host.number
+                ));
             }
             Some(_) | None => common = Some(ring.clone()),
         }
@@ -74,7 +77,11 @@ fn common_ring(cluster: &Cluster) -> Result<Ring, String> {
 }
 
 /// The rows of a table that a host has.
-fn rows(cluster: &Cluster, host: usize, table: Table) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, String> {
+fn rows(
+    cluster: &Cluster,
+    host: usize,
+    table: Table,
+) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, String> {
     let (db, _) = cluster.hosts[host].stores().ok_or_else(|| format!("host {host} is down"))?;
     let rows = db.look(|snapshot| {
         let mut rows = BTreeMap::new();

@@ -223,7 +223,8 @@ impl Clients {
             } else if !pending.disturbed {
                 let text = String::from_utf8_lossy(&received.body).into_owned();
                 let ask = &pending.ask;
-                self.wrong.push(format!("request {request}: {ask:?} was answered {status}: {text}"));
+                self.wrong
+                    .push(format!("request {request}: {ask:?} was answered {status}: {text}"));
             }
             return Some(client);
         }

@@ -47,7 +47,8 @@ impl History {
 
     fn writes(&mut self, key: &str) -> &mut Vec<Write> {
         // At first there is nothing, and that is as if it had been written before everything.
-        let nothing = Write { value: None, began: 0, ended: Some(0), sure: Some(0), void: false, over: None };
+        let nothing =
+            Write { value: None, began: 0, ended: Some(0), sure: Some(0), void: false, over: None };
         self.keys.entry(key.to_owned()).or_insert_with(|| vec![nothing])
     }
 

@@ -121,8 +121,12 @@ impl Storm {
         if self.down() >= self.plan.down_max || !self.cluster.hosts[host].is_up() {
             return None;
         }
-        let broken: Vec<u64> =
-            self.routes.iter().filter(|(_, at)| **at == host).map(|(request, _)| *request).collect();
+        let broken: Vec<u64> = self
+            .routes
+            .iter()
+            .filter(|(_, at)| **at == host)
+            .map(|(request, _)| *request)
+            .collect();
         for request in broken {
             self.clients.may_leave(request);
         }

@@ -190,9 +190,8 @@ fn set_plan(plan: &mut Plan, name: &str, value: &str) -> Result<(), String> {
         "block_delay_ms" => plan.options.config.block_delay = millis()?,
         "faults" => {
             let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
-            let faults = names.map(|name| {
-                Trouble::from_name(name).ok_or_else(|| format!("no trouble `{name}`"))
-            });
+            let faults = names
+                .map(|name| Trouble::from_name(name).ok_or_else(|| format!("no trouble `{name}`")));
             plan.faults = faults.collect::<Result<_, _>>()?;
         }
         "fault" => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mews_core::{
     effect::{Effect, EffectId, PeerError, ResponseBody},
     node::{NodeEffect, NodeEvent},
-    rpc,
+    rpc::{self, Origin},
     task::Task,
 };
 
@@ -37,6 +37,8 @@ impl Host {
 
     /// Runs a task that nobody sent.
     pub fn start(&mut self, world: &mut World, task: Task) {
+        let layout = self.process().node.view().ring.version();
+        let task = task.of(Origin { layout, ..Origin::default() });
         self.run(world, task, Kind::Start, None);
     }
 
