@@ -78,7 +78,7 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
             worked?;
         }
         match page.next {
-            Some(_) if slice.is_over(cx) => return Ok(Verdict::Done),
+            Some(_) if slice.is_over(cx) => return Ok(Verdict::Paused),
             Some(next) => from = next,
             None => break,
         }

@@ -11,6 +11,7 @@ pub mod blocks;
 mod data;
 mod fetch;
 mod intents;
+pub mod offload;
 mod orphans;
 mod pace;
 mod queue;
@@ -55,6 +56,8 @@ pub enum Job {
     Fetch,
     /// Rows that other replicas have and this one lacks.
     Sync,
+    /// Rows and blocks of partitions that are others' now.
+    Offload,
 }
 
 impl Job {
@@ -68,6 +71,7 @@ impl Job {
             Self::Scrub => "scrub",
             Self::Fetch => "fetch",
             Self::Sync => "sync",
+            Self::Offload => "offload",
         }
     }
 
@@ -84,6 +88,7 @@ impl Job {
                 Self::Scrub => scrub::run(cx, &view).await,
                 Self::Fetch => fetch::run(cx, &view).await,
                 Self::Sync => sync::run(cx, &view).await,
+                Self::Offload => offload::run(cx, &view).await,
             };
             let verdict = verdict.unwrap_or_else(|error| {
                 log::error!("{}: {error}", self.name());

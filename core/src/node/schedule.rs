@@ -30,7 +30,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// In order of precedence where two are due at once.
-const PLANS: [Plan; 7] = [
+const PLANS: [Plan; 8] = [
     // Deleted data is to be gone soon after; an empty look costs microseconds.
     Plan {
         job: Job::Queue,
@@ -62,6 +62,8 @@ const PLANS: [Plan; 7] = [
     Plan { job: Job::Scrub, first: MINUTE, every: MINUTE, retry: MINUTE, retry_max: HOUR },
     // Each run takes up what is queued then, for some seconds at most; an empty look costs microseconds.
     Plan { job: Job::Fetch, first: SECOND, every: SECOND, retry: SECOND, retry_max: MINUTE },
+    // Once all is gone, a look costs one read; while the new holders still fetch, it asks them again.
+    Plan { job: Job::Offload, first: MINUTE, every: MINUTE, retry: MINUTE, retry_max: HOUR },
 ];
 
 struct Line {
@@ -153,6 +155,6 @@ fn slot(job: Job) -> u8 {
         // It waits for other nodes' disks more than for the own.
         Job::Fetch => 1,
         Job::Sync => 3,
-        Job::Intents | Job::Uploads | Job::Orphans | Job::Scrub => 2,
+        Job::Intents | Job::Uploads | Job::Orphans | Job::Scrub | Job::Offload => 2,
     }
 }

@@ -6,6 +6,7 @@ mod cluster;
 mod fetch;
 mod handlers;
 mod life;
+mod offload;
 mod queue;
 mod scrub;
 mod tidying;
