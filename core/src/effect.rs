@@ -14,6 +14,8 @@ use crate::{
     },
     http::ResponseHead,
     id::{Hash, NodeId},
+    node::control::{Command, Refusal, Report},
+    rpc::AdminCall,
     s3::intake::{BodyError, Intake, Summary},
     store::{Answer, Batch, Outcome, Read, StoreError},
 };
@@ -65,6 +67,15 @@ pub enum Effect {
     },
     /// Maintenance of the own node's block files → [`Completion::Chore`].
     Chore(Chore),
+    /// Something for the own node's machine, by [`Node::control`](crate::node::Node::control) → [`Completion::Control`].
+    Control(Box<Command>),
+    /// A call of the Admin API about another node, done there → [`Completion::Asked`].
+    Ask {
+        /// Whom to ask.
+        at: NodeId,
+        /// What.
+        call: AdminCall,
+    },
     /// How the request's body is to be decoded and checked. No completion; comes before the first pull.
     Open(Box<Intake>),
     /// The next piece of the request's body → [`Completion::Pulled`]. Bytes enter only by this, so a handler that does not
@@ -101,8 +112,10 @@ impl Effect {
             | Self::Commit { at, .. }
             | Self::StoreBlock { at, .. }
             | Self::LoadBlock { at, .. }
-            | Self::Holds { at, .. } => Some(*at),
+            | Self::Holds { at, .. }
+            | Self::Ask { at, .. } => Some(*at),
             Self::Chore(_)
+            | Self::Control(_)
             | Self::Open(_)
             | Self::Pull { .. }
             | Self::Collect { .. }
@@ -138,6 +151,10 @@ pub enum Completion {
     Held(Result<Vec<bool>, PeerError>),
     /// To [`Effect::Chore`].
     Chore(Result<ChoreReport, PeerError>),
+    /// To [`Effect::Control`].
+    Control(Result<Report, Refusal>),
+    /// To [`Effect::Ask`]: JSON, of the answer or of the error.
+    Asked(Result<Result<String, String>, PeerError>),
     /// To [`Effect::Pull`].
     Pulled(Result<Pulled, BodyError>),
     /// To [`Effect::Collect`].
@@ -155,7 +172,8 @@ impl Completion {
             Self::Loaded(result) => result.as_ref().err(),
             Self::Held(result) => result.as_ref().err(),
             Self::Chore(result) => result.as_ref().err(),
-            Self::Pulled(_) | Self::Collected(_) | Self::Sent(_) => None,
+            Self::Asked(result) => result.as_ref().err(),
+            Self::Control(_) | Self::Pulled(_) | Self::Collected(_) | Self::Sent(_) => None,
         }
     }
 }

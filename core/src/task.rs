@@ -25,6 +25,8 @@ use crate::{
     effect::{ClientGone, Completion, Effect, EffectId, PeerError, Pulled, ResponseBody},
     http::ResponseHead,
     id::{Hash, NodeId, VersionId},
+    node::control::{Command, Refusal, Report},
+    rpc::AdminCall,
     rpc::Origin,
     s3::intake::{BodyError, Intake},
     seed::Seed,
@@ -137,6 +139,20 @@ impl Cx {
         self.issue("Chore", Effect::Chore(chore))
     }
 
+    /// See [`Effect::Control`].
+    pub fn control(self, command: Command) -> Wait<Result<Report, Refusal>> {
+        self.issue("Control", Effect::Control(Box::new(command)))
+    }
+
+    /// See [`Effect::Ask`].
+    pub fn ask(
+        self,
+        at: NodeId,
+        call: AdminCall,
+    ) -> Wait<Result<Result<String, String>, PeerError>> {
+        self.issue("Ask", Effect::Ask { at, call })
+    }
+
     /// See [`Effect::Open`].
     pub fn open(self, intake: Intake) {
         self.emit(Effect::Open(Box::new(intake)));
@@ -229,6 +245,8 @@ completes!(
     Loaded => Result<Payload, PeerError>,
     Held => Result<Vec<bool>, PeerError>,
     Chore => Result<ChoreReport, PeerError>,
+    Control => Result<Report, Refusal>,
+    Asked => Result<Result<String, String>, PeerError>,
     Pulled => Result<Pulled, BodyError>,
     Collected => Result<Bytes, BodyError>,
     Sent => Result<(), ClientGone>,

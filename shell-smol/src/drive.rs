@@ -198,7 +198,9 @@ impl Driver<'_> {
             | Effect::StoreBlock { .. }
             | Effect::LoadBlock { .. }
             | Effect::Holds { .. }
-            | Effect::Chore(_)) => self.perform_by_host(id, effect),
+            | Effect::Chore(_)
+            | Effect::Control(_)
+            | Effect::Ask { .. }) => self.perform_by_host(id, effect),
         }
     }
 

@@ -104,6 +104,15 @@ impl Host {
             Effect::Chore(chore) => {
                 Completion::Chore(self.blocks.chore(chore, Arc::clone(&self.db)).await)
             }
+            Effect::Control(command) => {
+                let now = self.clock.now();
+                let report = self.with_node(|node| node.control(now, *command));
+                // Full means that the loop has been told already.
+                let _ = self.nudge.0.try_send(());
+                Completion::Control(report)
+            }
+            // Of the own node, the task answers itself.
+            Effect::Ask { .. } => Completion::Asked(Err(PeerError::Unreachable)),
             other @ (Effect::Open(_)
             | Effect::Pull { .. }
             | Effect::Collect { .. }

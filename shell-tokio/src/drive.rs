@@ -186,7 +186,9 @@ impl Driver<'_> {
             | Effect::StoreBlock { .. }
             | Effect::LoadBlock { .. }
             | Effect::Holds { .. }
-            | Effect::Chore(_)) => self.perform_by_host(id, effect),
+            | Effect::Chore(_)
+            | Effect::Control(_)
+            | Effect::Ask { .. }) => self.perform_by_host(id, effect),
             Effect::Open(intake) => {
                 self.client().pump.as_mut().expect("opened before it is read").open(intake);
             }

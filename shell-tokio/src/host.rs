@@ -92,6 +92,14 @@ impl Host {
             Effect::Chore(chore) => {
                 Completion::Chore(self.blocks.chore(chore, Arc::clone(&self.db)).await)
             }
+            Effect::Control(command) => {
+                let now = self.clock.now();
+                let report = self.with_node(|node| node.control(now, *command));
+                self.nudge.notify_one();
+                Completion::Control(report)
+            }
+            // Of the own node, the task answers itself.
+            Effect::Ask { .. } => Completion::Asked(Err(PeerError::Unreachable)),
             other @ (Effect::Open(_)
             | Effect::Pull { .. }
             | Effect::Collect { .. }

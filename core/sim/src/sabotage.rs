@@ -116,6 +116,8 @@ pub fn weigh_effect(effect: &Effect) -> u64 {
         Effect::LoadBlock { hash, .. } => u64::from(hash.0[0]) << 8 | u64::from(hash.0[1]),
         Effect::Holds { blocks, .. } => blocks.len() as u64,
         Effect::Chore(_) => 2,
+        Effect::Control(_) => 7,
+        Effect::Ask { call, .. } => 8 ^ (call.parameters.len() as u64) << 8,
         Effect::Open(_) => 3,
         Effect::Pull { .. } => 4,
         Effect::Collect { .. } => 5,
@@ -178,6 +180,8 @@ pub fn describe(effect: &Effect) -> String {
         other @ (Effect::LoadBlock { .. }
         | Effect::Holds { .. }
         | Effect::Chore(_)
+        | Effect::Control(_)
+        | Effect::Ask { .. }
         | Effect::Open(_)
         | Effect::Pull { .. }
         | Effect::Collect { .. }
@@ -201,6 +205,8 @@ pub fn outline(completion: &Completion) -> String {
         | Completion::Loaded(_)
         | Completion::Held(_)
         | Completion::Chore(_)
+        | Completion::Control(_)
+        | Completion::Asked(_)
         | Completion::Pulled(_)
         | Completion::Collected(_)
         | Completion::Sent(_)) => {

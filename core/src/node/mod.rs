@@ -1,6 +1,7 @@
 //! The node: the long-lived machine of one process. It says what may begin (requests) and when (background jobs), and hands
 //! out the randomness that both start from. It waits for nothing and moves no data: what it starts are [`Task`]s.
 
+pub mod control;
 mod effects;
 pub mod gossip;
 pub mod layouts;

@@ -183,6 +183,8 @@ pub enum Expect {
     Loaded(Hash),
     /// [`Completion::Held`], for so many blocks.
     Held(usize),
+    /// [`Completion::Asked`].
+    Asked,
 }
 
 /// An effect as a call to the node it is to happen at. `None` for effects that only the own node performs.
@@ -208,7 +210,9 @@ pub fn call(effect: Effect, origin: Origin) -> Option<Call> {
             let expect = Expect::Held(blocks.len());
             (at, Request::Holds { blocks }, Bytes::new(), urgent, expect)
         }
+        Effect::Ask { at, call } => (at, Request::Admin(call), Bytes::new(), urgent, Expect::Asked),
         Effect::Chore(_)
+        | Effect::Control(_)
         | Effect::Open(_)
         | Effect::Pull { .. }
         | Effect::Collect { .. }
@@ -246,6 +250,10 @@ pub fn completion(expect: Expect, answer: Result<Message, PeerError>) -> Complet
         }
         Expect::Held(count) => Completion::Held(reply.and_then(|(reply, _)| match reply {
             Reply::Held(held) if held.len() == count => Ok(held),
+            other => Err(unasked(&other)),
+        })),
+        Expect::Asked => Completion::Asked(reply.and_then(|(reply, _)| match reply {
+            Reply::Admin(answer) => Ok(answer),
             other => Err(unasked(&other)),
         })),
     }

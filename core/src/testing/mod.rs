@@ -527,6 +527,7 @@ impl Running {
                 Completion::Held(Ok(held.collect()))
             }
             Effect::Chore(chore) => panic!("no request does maintenance: {chore:?}"),
+            Effect::Control(_) | Effect::Ask { .. } => panic!("no request of S3 asks for this"),
             Effect::Cancel(_) => unreachable!("taken out when drained"),
         })
     }

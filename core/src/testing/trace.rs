@@ -16,6 +16,8 @@ pub(super) fn describe(effect: &Effect) -> String {
         Effect::LoadBlock { .. } => "LoadBlock".to_owned(),
         Effect::Holds { blocks, .. } => format!("Holds {blocks:?}"),
         Effect::Chore(chore) => format!("Chore {chore:?}"),
+        Effect::Control(command) => format!("Control {command:?}"),
+        Effect::Ask { call, .. } => format!("Ask {}", call.call),
         Effect::Open(_) => "Open".to_owned(),
         Effect::Pull { .. } => "Pull".to_owned(),
         Effect::Collect { .. } => "Collect".to_owned(),

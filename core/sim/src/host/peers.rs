@@ -169,11 +169,14 @@ fn failure(completion: &Completion) -> Option<&PeerError> {
         Completion::Read(Err(error))
         | Completion::Committed(Err(error))
         | Completion::Loaded(Err(error))
-        | Completion::Held(Err(error)) => Some(error),
+        | Completion::Held(Err(error))
+        | Completion::Asked(Err(error)) => Some(error),
         Completion::Read(Ok(_))
         | Completion::Committed(Ok(_))
         | Completion::Loaded(Ok(_))
         | Completion::Held(Ok(_))
+        | Completion::Asked(Ok(_))
+        | Completion::Control(_)
         | Completion::Chore(_)
         | Completion::Pulled(_)
         | Completion::Collected(_)

@@ -52,6 +52,13 @@ impl Host {
                 let counted = |hash| is_counted(&process.db, hash);
                 Completion::Chore(process.files.chore(&chore, &counted))
             }
+            Effect::Control(command) => {
+                let now = self.now(world);
+                let report = self.process().node.control(now, *command);
+                self.drain_node(world);
+                Completion::Control(report)
+            }
+            Effect::Ask { .. } => Completion::Asked(Err(PeerError::Malformed)),
             Effect::Pull { block, inline } => {
                 let level = self.options.config.compression;
                 let Some(body) = self.running(task).and_then(|r| r.body.as_mut()) else { return };
@@ -225,8 +232,10 @@ fn is_at(effect: &Effect) -> Option<NodeId> {
         | Effect::Commit { at, .. }
         | Effect::StoreBlock { at, .. }
         | Effect::LoadBlock { at, .. }
-        | Effect::Holds { at, .. } => Some(*at),
+        | Effect::Holds { at, .. }
+        | Effect::Ask { at, .. } => Some(*at),
         Effect::Chore(_)
+        | Effect::Control(_)
         | Effect::Open(_)
         | Effect::Pull { .. }
         | Effect::Collect { .. }

@@ -258,6 +258,8 @@ impl Host {
             | Effect::LoadBlock { .. }
             | Effect::Holds { .. }
             | Effect::Chore(_)
+            | Effect::Control(_)
+            | Effect::Ask { .. }
             | Effect::Pull { .. }
             | Effect::Collect { .. }
             | Effect::Send(_)) => {
