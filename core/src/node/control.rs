@@ -1,17 +1,15 @@
 //! What an operator asks of the node's machine, by the Admin API.
 
-use std::{sync::Arc, time::Duration};
-
-use super::{Contact, Node};
+use super::{Contact, Node, status::Status};
 use crate::{
-    id::NodeId,
+    id::{ClusterId, NodeId},
     job::Job,
     placement::{
         explain::Plan,
         history::{ApplyError, History, StageError},
         layout::{Parameters, Role},
     },
-    time::{Instant, Now, Timestamp},
+    time::Now,
 };
 
 /// Something for the machine to do.
@@ -104,82 +102,73 @@ impl Node {
     /// # Errors
     /// It makes no sense as things are; nothing has changed then.
     pub fn control(&mut self, now: Now, command: Command) -> Result<Report, Refusal> {
-        let nodes = vec![NodeStatus { id: self.view.node, up: true, ..NodeStatus::default() }];
+        let wall = now.wall;
         match command {
-            Command::Status => Ok(Report::Status(Box::new(Status {
-                node: self.view.node,
-                history: Arc::default(),
-                nodes,
-                jobs: Vec::new(),
-                now,
-            }))),
-            Command::Connect(_)
-            | Command::Stage { .. }
-            | Command::Drain(_)
-            | Command::Replace { .. }
-            | Command::Forget(_)
-            | Command::Apply { .. }
-            | Command::Revert
-            | Command::SkipDead { .. }
-            | Command::Start(_) => Err(Refusal::Myself),
+            Command::Status => return Ok(Report::Status(Box::new(self.status(now)))),
+            Command::Connect(contacts) => {
+                for contact in contacts {
+                    self.connect(now, contact);
+                }
+            }
+            Command::Stage { roles, parameters } => {
+                self.change_layout(now, |history| {
+                    roles
+                        .into_iter()
+                        .try_for_each(|(node, role)| history.stage(node, role, wall))?;
+                    parameters.map_or(Ok(()), |new| history.stage_parameters(new, wall))
+                })
+                .map_err(Refusal::Stage)?;
+            }
+            Command::Drain(node) => self.stage(now, |history| history.drain(node, wall))?,
+            Command::Replace { old, new } => {
+                self.stage(now, |history| history.replace(old, new, wall))?;
+            }
+            Command::Forget(node) if node == self.view.node => return Err(Refusal::Myself),
+            Command::Forget(node) => {
+                self.stage(now, |history| history.forget_node(node, wall))?;
+                self.forget(now, node);
+            }
+            Command::Apply { version } => {
+                let fresh = ClusterId(self.seed.bytes());
+                let plan = self.change_layout(now, |history| history.apply(version, fresh, wall));
+                return plan.map(|plan| Report::Applied(Box::new(plan))).map_err(Refusal::Apply);
+            }
+            Command::Revert => self.stage(now, |history| {
+                history.revert(wall);
+                Ok(())
+            })?,
+            Command::SkipDead { version, missing_data } => {
+                return self.skip_dead(now, version, missing_data).map(Report::Skipped);
+            }
+            Command::Start(job) => self.schedule.hasten(now.mono, job),
         }
+        Ok(Report::Done)
     }
-}
 
-/// How things are, as the asked node sees them.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// The asked node.
-    pub node: NodeId,
-    /// The layouts, what is staged, and how far each node has got.
-    pub history: Arc<History>,
-    /// Every node that is known, this one too, in order of id.
-    pub nodes: Vec<NodeStatus>,
-    /// Background work on this node.
-    pub jobs: Vec<JobStatus>,
-    /// The moment of all this.
-    pub now: Now,
-}
-
-impl Status {
-    /// Whether that node can be reached.
-    pub fn is_up(&self, node: NodeId) -> bool {
-        self.nodes.iter().any(|other| other.id == node && other.up)
+    fn stage(
+        &mut self,
+        now: Now,
+        change: impl FnOnce(&mut History) -> Result<(), StageError>,
+    ) -> Result<(), Refusal> {
+        self.change_layout(now, change).map_err(Refusal::Stage)
     }
-}
 
-/// How a node is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeStatus {
-    /// Which.
-    pub id: NodeId,
-    /// Whether there is a connection to it, or it is the asked one.
-    pub up: bool,
-    /// Where it was last reached, `HOST:PORT`.
-    pub address: Option<String>,
-    /// Its machine's name.
-    pub hostname: Option<String>,
-    /// Its program's version.
-    pub version: Option<String>,
-    /// When the connection to it ended; `None` while it is up, or if there never was one.
-    pub seen: Option<Timestamp>,
-    /// The round trip to it.
-    pub rtt: Option<Duration>,
-    /// How many milliseconds its clock is ahead of the asked node's.
-    pub skew: Option<i64>,
-    /// Bytes of its data directories, all together: free, and in all.
-    pub disk: Option<(u64, u64)>,
-    /// It is still fetching rows that it should have.
-    pub recovering: bool,
-}
-
-/// How a background job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JobStatus {
-    /// Which.
-    pub job: Job,
-    /// When it is due next; `None` while it runs.
-    pub due: Option<Instant>,
-    /// How often in a row it has failed.
-    pub failures: u32,
+    fn skip_dead(
+        &mut self,
+        now: Now,
+        version: u64,
+        missing_data: bool,
+    ) -> Result<Vec<NodeId>, Refusal> {
+        if !self.history().active().any(|layout| layout.version == version) {
+            return Err(Refusal::NoSuchVersion(version));
+        }
+        let members = self.history().members().into_iter();
+        let dead = members.filter(|node| *node != self.view.node && !self.membership.is_up(*node));
+        let dead: Vec<NodeId> = dead.collect();
+        self.stage(now, |history| {
+            history.skip_dead(version, &dead, missing_data);
+            Ok(())
+        })?;
+        Ok(dead)
+    }
 }

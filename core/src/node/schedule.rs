@@ -122,6 +122,12 @@ impl Schedule {
         self.line(job).due = Some(now);
     }
 
+    /// A job is wanted now. One that runs already goes on.
+    pub(super) fn hasten(&mut self, now: Instant, job: Job) {
+        let due = &mut self.line(job).due;
+        *due = due.map(|due| due.min(now));
+    }
+
     /// When each job is due; `None` while it runs.
     pub(super) fn lines(&self) -> impl Iterator<Item = (Job, Option<Instant>, u32)> {
         self.lines.iter().map(|line| (line.plan.job, line.due, line.failures))

@@ -1,1 +1,121 @@
 //! What a node can tell of itself and of the cluster.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Node, gossip::Space};
+use crate::{
+    id::NodeId,
+    job::Job,
+    placement::history::History,
+    time::{Instant, Now, Timestamp},
+};
+
+/// How things are, as the asked node sees them.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The asked node.
+    pub node: NodeId,
+    /// The layouts, what is staged, and how far each node has got.
+    pub history: Arc<History>,
+    /// Whether all of that is on this node's disk, so that others are told of it.
+    pub settled: bool,
+    /// Every node that is known, this one too, in order of id.
+    pub nodes: Vec<NodeStatus>,
+    /// Background work on this node.
+    pub jobs: Vec<JobStatus>,
+    /// The moment of all this.
+    pub now: Now,
+}
+
+impl Status {
+    /// Whether that node can be reached.
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.nodes.iter().any(|other| other.id == node && other.up)
+    }
+}
+
+/// How a node is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Which.
+    pub id: NodeId,
+    /// Whether there is a connection to it, or it is the asked one.
+    pub up: bool,
+    /// Where it was last reached, `HOST:PORT`.
+    pub address: Option<String>,
+    /// Its machine's name.
+    pub hostname: Option<String>,
+    /// Its program's version.
+    pub version: Option<String>,
+    /// When the connection to it ended; `None` while it is up, or if there never was one.
+    pub seen: Option<Timestamp>,
+    /// The round trip to it.
+    pub rtt: Option<Duration>,
+    /// How many milliseconds its clock is ahead of the asked node's.
+    pub skew: Option<i64>,
+    /// Its data directories, all together.
+    pub disk: Option<Space>,
+    /// It is still fetching rows that it should have.
+    pub recovering: bool,
+}
+
+/// How a background job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobStatus {
+    /// Which.
+    pub job: Job,
+    /// When it is due next; `None` while it runs.
+    pub due: Option<Instant>,
+    /// How often in a row it has failed.
+    pub failures: u32,
+}
+
+impl Node {
+    /// How things are.
+    pub fn status(&self, now: Now) -> Status {
+        let card = &self.membership.card;
+        let me = NodeStatus {
+            id: self.view.node,
+            up: true,
+            address: card.address.clone(),
+            hostname: Some(card.hostname.clone()),
+            version: Some(card.version.clone()),
+            disk: card.disk,
+            recovering: card.recovering,
+            ..NodeStatus::default()
+        };
+        let peers = self.membership.peers.iter().map(|(id, peer)| {
+            let up = self.membership.is_up(*id);
+            let card = peer.card.as_ref();
+            NodeStatus {
+                id: *id,
+                up,
+                address: peer.addresses.first().cloned(),
+                hostname: card.map(|card| card.hostname.clone()),
+                version: card.map(|card| card.version.clone()),
+                seen: (!up && card.is_some()).then_some(peer.seen),
+                rtt: peer.rtt.filter(|_| up),
+                skew: peer.skew.filter(|_| up),
+                disk: card.and_then(|card| card.disk),
+                recovering: card.is_some_and(|card| card.recovering),
+            }
+        });
+        let mut nodes: Vec<NodeStatus> = peers.chain([me]).collect();
+        // Those with a role that nobody here has ever met.
+        for member in self.history().members() {
+            if nodes.iter().all(|node| node.id != member) {
+                nodes.push(NodeStatus { id: member, ..NodeStatus::default() });
+            }
+        }
+        nodes.sort_by_key(|node| node.id);
+        let jobs = self.schedule.lines();
+        Status {
+            node: self.view.node,
+            history: Arc::new(self.history().clone()),
+            settled: **self.layouts.saved() == *self.history(),
+            nodes,
+            jobs: jobs.map(|(job, due, failures)| JobStatus { job, due, failures }).collect(),
+            now,
+        }
+    }
+}
