@@ -165,7 +165,7 @@ pub enum Completion {
 
 impl Completion {
     /// Why a node did not do what it was asked, if it did not.
-    pub fn peer_error(&self) -> Option<&PeerError> {
+    pub fn failure(&self) -> Option<&PeerError> {
         match self {
             Self::Read(result) => result.as_ref().err(),
             Self::Committed(result) => result.as_ref().err(),
@@ -174,27 +174,6 @@ impl Completion {
             Self::Chore(result) => result.as_ref().err(),
             Self::Asked(result) => result.as_ref().err(),
             Self::Control(_) | Self::Pulled(_) | Self::Collected(_) | Self::Sent(_) => None,
-        }
-    }
-}
-
-impl Completion {
-    /// Why the node did not do it, if it did not.
-    pub fn failure(&self) -> Option<&PeerError> {
-        match self {
-            Self::Read(Err(error))
-            | Self::Committed(Err(error))
-            | Self::Loaded(Err(error))
-            | Self::Held(Err(error))
-            | Self::Chore(Err(error)) => Some(error),
-            Self::Read(Ok(_))
-            | Self::Committed(Ok(_))
-            | Self::Loaded(Ok(_))
-            | Self::Held(Ok(_))
-            | Self::Chore(Ok(_))
-            | Self::Pulled(_)
-            | Self::Collected(_)
-            | Self::Sent(_) => None,
         }
     }
 }
