@@ -8,7 +8,9 @@ mod handlers;
 mod life;
 mod offload;
 mod queue;
+mod replicas;
 mod scrub;
+mod sync;
 mod tidying;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
