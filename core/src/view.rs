@@ -363,6 +363,8 @@ pub struct Config {
     pub consistency: Consistency,
     /// How much of the machine background work may take.
     pub pace: Pace,
+    /// How many copies a cluster's first layout makes; from then on, the layouts say.
+    pub replication_factor: u16,
 }
 
 impl Default for Config {
@@ -380,6 +382,7 @@ impl Default for Config {
             tombstone_delay: Duration::from_secs(24 * 3600),
             consistency: Consistency::Consistent,
             pace: Pace::Normal,
+            replication_factor: 3,
         }
     }
 }

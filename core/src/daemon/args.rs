@@ -11,6 +11,16 @@ use crate::s3::bucket::name;
 pub enum Invocation {
     /// `quickstart`, with its arguments checked.
     Quickstart(Quickstart),
+    /// `serve`: run what a configuration file describes.
+    Serve {
+        /// The file.
+        config: String,
+    },
+    /// `check`: say what is wrong with a configuration file and start nothing.
+    Check {
+        /// The file.
+        config: String,
+    },
     /// Print this on stdout and exit with 0: `--help`, `--version`.
     Say(String),
     /// Print this on stderr and exit with [`EXIT_USAGE`].
@@ -28,6 +38,7 @@ pub const EXIT_USAGE: u8 = 2;
 #[derive(FromArgs, Debug)]
 #[argh(
     example = "Start a store in ./mews-data and print how to use it:\n  {command_name} quickstart",
+    example = "Run what a configuration file describes, after a look at it:\n  {command_name} check --config mews.toml\n  {command_name} serve --config mews.toml",
     example = "Choose the place, the address, the bucket and the key:\n  {command_name} quickstart --dir /srv/mews --s3-addr 0.0.0.0:3900 \\\n    --bucket photos --access-key me --secret-key ...",
     error_code(0, "Done."),
     error_code(1, "Failed; the message says what to do."),
@@ -45,6 +56,26 @@ struct TopLevel {
 #[argh(subcommand)]
 enum Command {
     Quickstart(Quickstart),
+    Serve(Serve),
+    Check(Check),
+}
+
+/// Run the node that a configuration file describes.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "serve", example = "  {command_name} --config /etc/mews.toml")]
+struct Serve {
+    /// the configuration file (default mews.toml)
+    #[argh(option, default = "String::from(\"mews.toml\")")]
+    config: String,
+}
+
+/// Say everything that is wrong with a configuration file and with what it names. Starts nothing, changes nothing.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "check", example = "  {command_name} --config /etc/mews.toml")]
+struct Check {
+    /// the configuration file (default mews.toml)
+    #[argh(option, default = "String::from(\"mews.toml\")")]
+    config: String,
 }
 
 const fn local(port: u16) -> SocketAddr {
@@ -100,6 +131,12 @@ pub fn parse(program: &str, args: &[String]) -> Invocation {
             Ok(()) => Invocation::Quickstart(args),
             Err(reason) => Invocation::Misused(with_hint(program, &reason)),
         },
+        Ok(TopLevel { command: Some(Command::Serve(Serve { config })), .. }) => {
+            Invocation::Serve { config }
+        }
+        Ok(TopLevel { command: Some(Command::Check(Check { config })), .. }) => {
+            Invocation::Check { config }
+        }
         Ok(TopLevel { command: None, .. }) => {
             Invocation::Misused(with_hint(program, "Say what to do, for example `quickstart`."))
         }
@@ -183,6 +220,16 @@ mod tests {
         assert_eq!(args.s3_addr.to_string(), "127.0.0.1:3900");
         assert_eq!(args.admin_addr.to_string(), "127.0.0.1:3903");
         assert_eq!((args.bucket, args.access_key), (None, None));
+    }
+
+    #[test]
+    fn serve_and_check_take_a_file() {
+        let config = || "mews.toml".to_owned();
+        assert_eq!(run("serve"), Invocation::Serve { config: config() });
+        assert_eq!(run("check --config mews.toml"), Invocation::Check { config: config() });
+        let config = "/etc/m.toml".to_owned();
+        assert_eq!(run("serve --config /etc/m.toml"), Invocation::Serve { config });
+        assert!(misuse("serve mews.toml").contains("mews.toml"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod bounds;
+pub mod config;
 pub mod cut;
 pub mod identity;
 
@@ -10,5 +11,6 @@ pub mod log;
 pub mod plan;
 pub mod quickstart;
 pub mod setup;
+pub mod size;
 pub mod texts;
 pub mod trouble;
