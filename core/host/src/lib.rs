@@ -6,6 +6,7 @@
 pub mod abort;
 pub mod blocks;
 pub mod clock;
+pub mod config;
 pub mod disk;
 pub mod line;
 pub mod logger;

@@ -8,13 +8,17 @@ use std::{
 use mews_core::daemon::{
     args::{self, Invocation},
     bounds::Bounds,
+    config::Checked,
     log::level,
     setup::Setup,
     texts::{self, Ready},
     trouble::Trouble,
 };
 
-use crate::{logger, machine};
+use crate::{
+    config::{self, ConfigError},
+    logger, machine,
+};
 
 /// The `main` of the daemon `name`: reads the command line, starts the log, and runs the daemon until it ends.
 pub fn main(name: &str, run: impl FnOnce(&Setup, &Bounds) -> Result<(), Trouble>) -> ExitCode {
@@ -28,12 +32,45 @@ pub fn main(name: &str, run: impl FnOnce(&Setup, &Bounds) -> Result<(), Trouble>
     logger::start(level);
     let setup = match args::parse(&program, &words) {
         Invocation::Quickstart(quickstart) => Setup::from(quickstart),
+        Invocation::Serve { config } => match config::read(&config) {
+            Ok(Checked { setup, notes }) => {
+                notes.iter().for_each(|note| log::warn!("{config}: {note}"));
+                setup
+            }
+            Err(error) => {
+                return say(&mut io::stderr(), &refused(name, &error), args::EXIT_FAILED);
+            }
+        },
+        Invocation::Check { config } => return check(name, &config),
         Invocation::Say(text) => return say(&mut io::stdout(), &text, args::EXIT_DONE),
         Invocation::Misused(text) => return say(&mut io::stderr(), &text, args::EXIT_USAGE),
     };
     match run(&setup, &machine::measure()) {
         Ok(()) => ExitCode::from(args::EXIT_DONE),
         Err(trouble) => say(&mut io::stderr(), &format!("{name}: {trouble}\n"), args::EXIT_FAILED),
+    }
+}
+
+/// Says what is wrong with a configuration and with what it names, or that it is fine.
+fn check(name: &str, path: &str) -> ExitCode {
+    let Checked { setup, notes } = match config::read(path) {
+        Ok(checked) => checked,
+        Err(error) => return say(&mut io::stderr(), &refused(name, &error), args::EXIT_FAILED),
+    };
+    let wrong = config::check(&setup);
+    if wrong.is_empty() {
+        return say(&mut io::stdout(), &texts::fine(path, &notes), args::EXIT_DONE);
+    }
+    let lines = wrong.iter().map(|wrong| format!("{path}: {wrong}\n")).collect::<String>();
+    say(&mut io::stderr(), &lines, args::EXIT_FAILED)
+}
+
+/// What is said of a configuration that cannot be used: each mistake names the file; what the file itself lacks is the daemon's to
+/// say.
+fn refused(name: &str, error: &ConfigError) -> String {
+    match error {
+        ConfigError::File(trouble) => format!("{name}: {trouble}\n"),
+        ConfigError::Problems(problems) => format!("{problems}\n"),
     }
 }
 

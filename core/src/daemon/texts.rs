@@ -86,6 +86,12 @@ pub fn ready(ready: &Ready<'_>) -> String {
     text
 }
 
+/// What `check` prints on stdout when nothing is wrong.
+pub fn fine(path: &str, notes: &[String]) -> String {
+    let notes = notes.iter().map(|note| format!("note: {note}\n")).collect::<String>();
+    format!("{path} is fine.\n{notes}")
+}
+
 fn to_try(dir: &str, endpoint: &str, region: &str, bucket: Option<&str>) -> String {
     let bucket = bucket.unwrap_or("BUCKET");
     let credentials = format!("{}/{}", dir.trim_end_matches('/'), plan::CREDENTIALS);

@@ -44,7 +44,12 @@ impl Daemon {
     }
 
     fn start_in(binary: &Path, dir: Arc<TempDir>) -> Self {
-        let mut child = command(binary, dir.path()).spawn().expect("the daemon's binary runs");
+        let command = command(binary, dir.path());
+        Self::spawn(binary, dir, command)
+    }
+
+    fn spawn(binary: &Path, dir: Arc<TempDir>, mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the daemon's binary runs");
         let output = Arc::new(Mutex::new(String::new()));
         collect(child.stdout.take().expect("it is piped"), Arc::clone(&output));
         collect(child.stderr.take().expect("it is piped"), Arc::clone(&output));
@@ -97,6 +102,16 @@ impl Daemon {
         let status = self.terminate();
         assert!(status.success(), "{status} after SIGTERM:\n{}", self.output());
         *self = Self::start_in(&self.binary, Arc::clone(&self.dir));
+    }
+
+    /// Stops it cleanly, then serves what this configuration file describes.
+    pub fn restart_as_configured(&mut self, config: &Path) {
+        let status = self.terminate();
+        assert!(status.success(), "{status} after SIGTERM:\n{}", self.output());
+        let mut command = Command::new(&self.binary);
+        command.arg("serve").arg("--config").arg(config);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        *self = Self::spawn(&self.binary, Arc::clone(&self.dir), command);
     }
 
     /// SIGKILL, and waits for the process to be gone.

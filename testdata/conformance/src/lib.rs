@@ -4,7 +4,8 @@
 //! What goes wrong is a panic: these are tests.
 
 pub mod clients;
-pub mod daemon;
+pub mod configured;
+mod daemon;
 pub mod http_cases;
 pub mod kill9;
 pub mod lifecycle;

@@ -14,6 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
+    configured,
     daemon::{ACCESS_KEY, BUCKET, Daemon},
     signed,
     wire::Wire,
@@ -33,6 +34,7 @@ pub fn run(binary: impl AsRef<Path>) {
     a_first_start_makes_a_key_that_stays(binary);
     a_connection_beyond_the_bound_is_told_so(binary);
     the_command_line_is_checked(binary);
+    configured::run(binary);
 }
 
 /// A quickstart on any free ports but for the S3 API's.
@@ -43,12 +45,12 @@ fn quickstart<'a>(dir: &'a str, s3: &'a str) -> Vec<&'a str> {
 }
 
 /// Runs the daemon until it exits by itself.
-fn output(binary: &Path, args: &[&str]) -> Output {
+pub(crate) fn output(binary: &Path, args: &[&str]) -> Output {
     Command::new(binary).args(args).output().expect("the daemon's binary runs")
 }
 
 /// Runs it with arguments that it must fail on, with this exit code; what it says on stderr.
-fn refusal(binary: &Path, args: &[&str], code: i32) -> String {
+pub(crate) fn refusal(binary: &Path, args: &[&str], code: i32) -> String {
     let output = output(binary, args);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
