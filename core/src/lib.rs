@@ -58,6 +58,7 @@
 // A test that names one variant means every other one, those to come included.
 #![cfg_attr(test, allow(clippy::wildcard_enum_match_arm))]
 
+pub mod admin;
 pub mod block;
 pub mod checksum;
 pub mod daemon;

@@ -17,6 +17,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
+    admin::{self, auth::Tokens},
     effect::{EffectId, PeerError},
     http::RequestHead,
     id::NodeId,
@@ -157,6 +158,7 @@ pub struct Node {
     membership: Membership,
     layouts: Layouts,
     schedule: Schedule,
+    tokens: Arc<Tokens>,
     running: BTreeMap<EffectId, Running>,
     effects: Effects,
 }
@@ -191,6 +193,7 @@ impl Node {
             membership,
             layouts,
             schedule: Schedule::new(now.mono),
+            tokens: Arc::default(),
             running: BTreeMap::new(),
             effects: Effects::default(),
         };
@@ -346,6 +349,20 @@ impl Node {
             serve::refuse(cx, &view, &head, &S3Error::new(code, refusal));
         });
         task.of(origin)
+    }
+
+    /// Begins a request to the Admin API; otherwise as [`Node::admit`], and [released](Node::released) like that. Not refused
+    /// while there are many others, for then it may be needed most, nor while there is no layout: it makes the first.
+    pub fn admit_admin(&mut self, _now: Now, head: RequestHead) -> Task {
+        self.requests += 1;
+        let (view, seed) = (Arc::clone(&self.view), self.seed.child());
+        let (tokens, origin) = (Arc::clone(&self.tokens), self.layouts.begin(false));
+        Task::new("admin", seed, |cx| admin::serve(cx, view, head, tokens)).of(origin)
+    }
+
+    /// Lets whoever has one of these use the Admin API.
+    pub fn set_tokens(&mut self, tokens: Tokens) {
+        self.tokens = Arc::new(tokens);
     }
 
     /// A request has ended, however it did. Call once for each [`Node::admit`], with its [`Task::origin`].

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{BlockHead, Reply, Request, decode_request, encode_reply};
 use crate::{
+    admin,
     block::{Payload, seal},
     effect::PeerError,
     quorum,
@@ -75,8 +76,9 @@ async fn answer(
             return Ok((Reply::Block(head), bytes));
         }
         Request::Holds { blocks } => Reply::Held(cx.holds(at, blocks).await?),
-        // Both are answered by the node's machine, before a task is made of the request.
-        Request::Gossip(_) | Request::Admin(_) => return Err(PeerError::Malformed),
+        Request::Admin(call) => Reply::Admin(Box::pin(admin::answer_peer(cx, view, &call)).await),
+        // Answered by the node's machine, before a task is made of the request.
+        Request::Gossip(_) => return Err(PeerError::Malformed),
     };
     Ok((reply, Bytes::new()))
 }

@@ -1,0 +1,214 @@
+//! The cluster: who is there, and whether all is well.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{error::Error, serve};
+use crate::{
+    id::NodeId,
+    node::{
+        Contact,
+        control::{Command, Report},
+        gossip::Space,
+        status::{NodeStatus, Status},
+    },
+    placement::{explain::Bytes, layout::Role},
+    task::{Cx, Reason},
+    view::Consistency,
+};
+
+/// How long a change may take to reach the disk.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// How things are.
+pub(super) async fn status(cx: Cx) -> Result<Status, Error> {
+    match cx.control(Command::Status).await? {
+        Report::Status(status) => Ok(*status),
+        Report::Done | Report::Applied(_) | Report::Skipped(_) => {
+            Err(Error::internal("the node answered something else than its status"))
+        }
+    }
+}
+
+/// How things are once they are on disk, so that what was asked for is not forgotten by a crash after the answer.
+pub(super) async fn settled(cx: Cx) -> Result<Status, Error> {
+    let begun = cx.now().mono;
+    loop {
+        let status = status(cx).await?;
+        if status.settled {
+            return Ok(status);
+        }
+        if cx.now().mono.since(begun) > SETTLE {
+            let message =
+                "the change is made, but cannot be written to this node's disk; see its log";
+            return Err(Error::internal(message));
+        }
+        cx.sleep(Duration::from_millis(5), Reason("the layout is being saved")).await;
+    }
+}
+
+/// A node's id, from its 64 digits.
+pub(super) fn node_id(text: &str) -> Result<NodeId, Error> {
+    let id = NodeId::from_hex(text);
+    id.ok_or_else(|| Error::bad(format!("`{text}` is not a node's id: 64 hexadecimal digits")))
+}
+
+pub(super) fn get_status(status: &Status) -> Value {
+    let nodes: Vec<Value> = status.nodes.iter().map(|node| node_json(status, node)).collect();
+    json!({
+        "layoutVersion": status.history.version(),
+        "clusterId": status.history.cluster().map(|id| id.to_string()),
+        "node": status.node.to_string(),
+        "nodes": nodes,
+        "jobs": status.jobs.iter().map(|job| json!({
+            "name": job.job.name(),
+            "running": job.due.is_none(),
+            "dueInSecs": job.due.map(|due| due.since(status.now.mono).as_secs()),
+            "failures": job.failures,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn node_json(status: &Status, node: &NodeStatus) -> Value {
+    let history = &status.history;
+    let role = history.role(node.id);
+    let space = |space: Space| json!({ "available": space.available, "total": space.total });
+    let seen = node.seen.map(|seen| status.now.wall.0.saturating_sub(seen.0) / 1000);
+    json!({
+        "id": node.id.to_string(),
+        "garageVersion": node.version,
+        "addr": node.address,
+        "hostname": node.hostname,
+        "isUp": node.up,
+        "lastSeenSecsAgo": seen,
+        "role": role.map(role_json),
+        "draining": role.is_none() && history.members().contains(&node.id),
+        "dataPartition": node.disk.map(space),
+        "metadataPartition": Value::Null,
+        "rttMillis": node.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+        "clockSkewMillis": node.skew,
+        "recovering": node.recovering,
+    })
+}
+
+pub(super) fn role_json(role: &Role) -> Value {
+    json!({ "zone": role.zone, "capacity": role.capacity, "tags": role.tags })
+}
+
+/// How the partitions are.
+struct Health {
+    status: &'static str,
+    storage: Vec<NodeId>,
+    up: usize,
+    partitions: usize,
+    /// That have their quorums, in every version in force.
+    quorum: usize,
+    /// All of whose nodes are up.
+    all: usize,
+}
+
+fn health(status: &Status) -> Health {
+    let mut storage: Vec<NodeId> =
+        status.history.active().flat_map(|layout| layout.storage.iter().copied()).collect();
+    storage.sort_unstable();
+    storage.dedup();
+    let reachable: Vec<NodeId> =
+        storage.iter().copied().filter(|node| status.is_up(*node)).collect();
+    let is_up = |node: &NodeId| reachable.binary_search(node).is_ok();
+    let partitions = status.history.current().map_or(0, |layout| layout.partitions());
+    let (mut quorum, mut all) = (0, 0);
+    for partition in 0..partitions {
+        let (mut has_quorum, mut has_all) = (true, true);
+        for layout in status.history.active() {
+            let nodes = layout.replicas(partition);
+            let up = nodes.iter().filter(|node| is_up(node)).count();
+            let needed = Consistency::Consistent.quorums(nodes.len());
+            has_quorum &= up >= needed.write.max(needed.read);
+            has_all &= up == nodes.len();
+        }
+        quorum += usize::from(has_quorum);
+        all += usize::from(has_all);
+    }
+    let summary = if partitions == 0 || quorum < partitions {
+        "unavailable"
+    } else if reachable.len() < storage.len() {
+        "degraded"
+    } else {
+        "healthy"
+    };
+    Health { status: summary, up: reachable.len(), storage, partitions, quorum, all }
+}
+
+pub(super) fn get_health(status: &Status) -> Value {
+    let health = health(status);
+    json!({
+        "status": health.status,
+        "knownNodes": status.nodes.len(),
+        "connectedNodes": status.nodes.iter().filter(|node| node.up).count(),
+        "storageNodes": health.storage.len(),
+        "storageNodesUp": health.up,
+        // As it was called before it was renamed.
+        "storageNodesOk": health.up,
+        "partitions": health.partitions,
+        "partitionsQuorum": health.quorum,
+        "partitionsAllOk": health.all,
+    })
+}
+
+/// For load balancers: whether requests can be served, and a line that says why.
+pub(super) fn health_line(status: &Status) -> (bool, String) {
+    let health = health(status);
+    let text = format!(
+        "Mews is {}: {} of {} partitions have a quorum, {} of {} storage nodes are up.\n",
+        health.status,
+        health.quorum,
+        health.partitions,
+        health.up,
+        health.storage.len()
+    );
+    (health.partitions > 0 && health.quorum == health.partitions, text)
+}
+
+pub(super) fn get_statistics(status: &Status) -> Value {
+    let members = status.history.members();
+    let disks: Vec<Space> =
+        status.nodes.iter().filter(|n| members.contains(&n.id)).filter_map(|n| n.disk).collect();
+    let (free, total) =
+        disks.iter().fold((0, 0), |sum, disk| (sum.0 + disk.available, sum.1 + disk.total));
+    let layout = status.history.current();
+    let usable = layout.map_or(0, |layout| layout.partition_size() * layout.partitions() as u64);
+    let copies = layout.map_or(1, |layout| u64::from(layout.parameters.replication));
+    json!({
+        "freeform": format!(
+            "Usable capacity of the layout: {}\nFree on the disks: {} of {}, room for {} of new data\n",
+            Bytes(usable), Bytes(free), Bytes(total), Bytes(free / copies)
+        ),
+        "dataAvail": free / copies,
+        "usableCapacity": usable,
+    })
+}
+
+pub(super) async fn connect(cx: Cx, places: Vec<String>) -> Result<Value, Error> {
+    let parsed: Vec<Result<Contact, String>> = places.iter().map(|place| place.parse()).collect();
+    let contacts = parsed.iter().filter_map(|contact| contact.clone().ok()).collect();
+    cx.control(Command::Connect(contacts)).await?;
+    let answers = parsed.iter().map(|contact| match contact {
+        Ok(_) => json!({ "success": true, "error": Value::Null }),
+        Err(error) => json!({ "success": false, "error": error }),
+    });
+    Ok(answers.collect())
+}
+
+/// What [`forget`] takes.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OneNode {
+    pub node: String,
+}
+
+pub(super) async fn forget(cx: Cx, one: OneNode) -> Result<Value, Error> {
+    cx.control(Command::Forget(node_id(&one.node)?)).await?;
+    settled(cx).await?;
+    Ok(serve::done())
+}

@@ -1,0 +1,18 @@
+//! The Admin API: `/v2/<Call>` with the names, methods and JSON fields of Garage's, so that tools made for that work here, and
+//! a few calls of our own beside them. See [`call::Call`] for all of them.
+//!
+//! A call about the cluster is answered by the node that is asked, of what it knows. A call about nodes goes to those that its
+//! parameter `node` names: `self`, `*`, or the beginning of an id; see [`each`].
+
+pub mod auth;
+mod block;
+pub mod call;
+mod cluster;
+mod each;
+mod error;
+mod layout;
+mod serve;
+mod worker;
+
+pub use each::answer_peer;
+pub use serve::serve;

@@ -1,0 +1,166 @@
+//! The whole of a request to the Admin API: admitted, understood, done, answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use percent_encoding::percent_decode;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{
+    auth::Tokens,
+    call::{Call, MISSING},
+    cluster, each,
+    error::Error,
+    layout,
+};
+use crate::{
+    effect::ResponseBody,
+    http::{RequestHead, ResponseHead},
+    s3::intake::Intake,
+    task::Cx,
+    view::View,
+};
+
+/// The largest body: a role for each of a thousand nodes has some 200 bytes.
+const BODY_MAX: u32 = 1 << 20;
+
+/// Serves one request. Every path through it responds exactly once.
+pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead, tokens: Arc<Tokens>) {
+    let path = String::from_utf8_lossy(head.path_and_query().0).into_owned();
+    let answered = match Box::pin(answer(cx, &view, &head, &path, &tokens)).await {
+        Ok(answered) => answered,
+        Err(error) => {
+            if error.status >= 500 && error.status != 501 {
+                log::warn!("{} {path}: {error}", head.method);
+            } else {
+                log::debug!("{} {path}: {error}", head.method);
+            }
+            Answered::Json(error.status, error.to_json(&view.config.region, &path))
+        }
+    };
+    let (status, kind, body) = match answered {
+        Answered::Json(status, value) => (status, "application/json", value.to_string()),
+        Answered::Text(status, text) => (status, "text/plain; charset=utf-8", text),
+    };
+    let response = ResponseHead::new(status, body.len() as u64)
+        .header("content-type", kind)
+        .header("access-control-allow-origin", "*")
+        .header("server", "Mews");
+    let empty = head.method == "HEAD" || body.is_empty();
+    let body = if empty { ResponseBody::Empty } else { ResponseBody::Full(Bytes::from(body)) };
+    cx.respond(response, body);
+}
+
+enum Answered {
+    Json(u16, Value),
+    Text(u16, String),
+}
+
+async fn answer(
+    cx: Cx,
+    view: &View,
+    head: &RequestHead,
+    path: &str,
+    tokens: &Tokens,
+) -> Result<Answered, Error> {
+    match (head.method.as_str(), path) {
+        ("OPTIONS", _) => return Ok(Answered::Text(200, String::new())),
+        ("GET" | "HEAD", "/health") => {
+            let (well, text) = cluster::health_line(&cluster::status(cx).await?);
+            return Ok(Answered::Text(if well { 200 } else { 503 }, text));
+        }
+        _ => {}
+    }
+    let call = call(&head.method, path)?;
+    if !tokens.is_open() {
+        return Err(Error::denied("no admin token is configured, so nobody may use this API"));
+    }
+    if !tokens.admits(head.get("authorization")) {
+        return Err(Error::denied("the Authorization header must be `Bearer` and the admin token"));
+    }
+    let query = query(head);
+    let body = match head.body_len {
+        Some(0) => Bytes::new(),
+        len => {
+            cx.open(Intake::plain(len));
+            cx.collect(BODY_MAX).await?
+        }
+    };
+    let answer = if call.is_about_nodes() {
+        let node = query.iter().find(|(name, _)| name == "node").map(|(_, value)| value.as_str());
+        each::fan_out(cx, view, call, node, &body).await?
+    } else {
+        Box::pin(dispatch(cx, view, call, &body)).await?
+    };
+    Ok(Answered::Json(200, answer))
+}
+
+fn call(method: &str, path: &str) -> Result<Call, Error> {
+    let Some(name) = path.strip_prefix("/v2/") else {
+        return Err(Error::not_found("NoSuchCall", format!("there is nothing at {path}")));
+    };
+    let Some(call) = Call::from_name(name) else {
+        if MISSING.contains(&name) {
+            let message = format!("{name} is not implemented yet");
+            return Err(Error { status: 501, code: "NotImplemented", message });
+        }
+        return Err(Error::not_found("NoSuchCall", format!("there is no call named {name}")));
+    };
+    if call.method().name() != method {
+        let message = format!("{name} is called with {}", call.method().name());
+        return Err(Error { status: 405, code: "MethodNotAllowed", message });
+    }
+    Ok(call)
+}
+
+/// The pairs of the query, decoded; `+` is a blank.
+fn query(head: &RequestHead) -> Vec<(String, String)> {
+    let text = head.path_and_query().1.unwrap_or_default();
+    let decoded = |part: &[u8]| {
+        let part: Vec<u8> = part.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+        percent_decode(&part).decode_utf8_lossy().into_owned()
+    };
+    let pairs = text.split(|b| *b == b'&').filter(|pair| !pair.is_empty());
+    let pairs = pairs.map(|pair| {
+        let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
+        (decoded(&pair[..at]), decoded(pair.get(at + 1..).unwrap_or_default()))
+    });
+    pairs.collect()
+}
+
+/// A body as the document that the call takes.
+pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    let body = if body.is_empty() { b"null" } else { body };
+    serde_json::from_slice(body).map_err(|error| Error::bad(format!("the body: {error}")))
+}
+
+async fn dispatch(cx: Cx, view: &View, call: Call, body: &[u8]) -> Result<Value, Error> {
+    match call {
+        Call::GetClusterStatus => Ok(cluster::get_status(&cluster::status(cx).await?)),
+        Call::GetClusterHealth => Ok(cluster::get_health(&cluster::status(cx).await?)),
+        Call::GetClusterStatistics => Ok(cluster::get_statistics(&cluster::status(cx).await?)),
+        Call::ConnectClusterNodes => cluster::connect(cx, document(body)?).await,
+        Call::GetClusterLayout => Ok(layout::get(&cluster::status(cx).await?)),
+        Call::UpdateClusterLayout => layout::update(cx, document(body)?).await,
+        Call::PreviewClusterLayoutChanges => layout::preview(cx).await,
+        Call::ApplyClusterLayout => layout::apply(cx, document(body)?).await,
+        Call::RevertClusterLayout => layout::revert(cx).await,
+        Call::GetClusterLayoutHistory => Ok(layout::history(&cluster::status(cx).await?)),
+        Call::ClusterLayoutSkipDeadNodes => layout::skip_dead(cx, document(body)?).await,
+        Call::DrainNode => layout::drain(cx, document(body)?).await,
+        Call::ReplaceNode => layout::replace(cx, document(body)?).await,
+        Call::ForgetNode => cluster::forget(cx, document(body)?).await,
+        Call::GetNodeInfo
+        | Call::LaunchRepairOperation
+        | Call::ListWorkers
+        | Call::ListBlockErrors
+        | Call::GetBlockInfo
+        | Call::RetryBlockResync => each::here(cx, view, call, body).await,
+    }
+}
+
+/// An answer that says only that it is done.
+pub(super) fn done() -> Value {
+    json!({})
+}
