@@ -14,7 +14,7 @@ use mews_core::{
     effect::{Completion, Effect, EffectId, PeerError},
     http::RequestHead,
     id::NodeId,
-    node::{Node, NodeEffect, NodeEvent},
+    node::{Api, Node, NodeEffect, NodeEvent},
     rpc::{self, Origin},
     store::{Answer, Read, redb::Db},
     task::Task,
@@ -134,9 +134,9 @@ impl Host {
     }
 
     /// The task of a request. To be [released](Host::released) when it has ended.
-    pub fn admit(self: &Arc<Self>, head: RequestHead) -> Task {
+    pub fn admit(self: &Arc<Self>, api: Api, head: RequestHead) -> Task {
         let now = self.clock.now();
-        self.with_node(|node| node.admit(now, head))
+        self.with_node(|node| node.admit_to(api, now, head))
     }
 
     /// A request has ended.

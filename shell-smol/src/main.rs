@@ -31,6 +31,7 @@ use mews_core::{
         trouble::Trouble,
     },
     http::limits::Limits,
+    node::{ADMIN_CONNECTIONS, Api},
 };
 use mews_host::{machine::system, place::Place, process};
 use signal_hook::{
@@ -60,11 +61,15 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
         Some(s3) => Some(listen(s3)?),
         None => None,
     };
+    let admin = match setup.admin {
+        Some(admin) => Some(listen(admin)?),
+        None => None,
+    };
     let rpc = listen(setup.rpc)?;
     let bound = Bound {
         s3: s3.as_ref().map(|(_, address)| *address),
         rpc: rpc.1,
-        admin: setup.admin.map(|admin| admin.address),
+        admin: admin.as_ref().map(|(_, address)| *address),
     };
     let (host, database) = start::host(&place, setup, bounds, bound.rpc.port())?;
     let node = EXECUTOR.spawn(Arc::clone(&host).run_node());
@@ -80,10 +85,14 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
 
     let (stop, stopping) = channel::bounded::<Infallible>(1);
     let ready = Ready { setup, bound, node: host.id, prepared: prepared.as_ref() };
-    let (limits, connections) = (Limits::default(), bounds.connections);
-    let server = Arc::new(serve::Server { host, limits, connections });
     let patience = Duration::from_secs(texts::STOP_SECONDS);
-    let serving = s3.map(|(listener, _)| EXECUTOR.spawn(server.run(listener, stopping, patience)));
+    let serve = |api, connections, listener| {
+        let (host, limits) = (Arc::clone(&host), Limits::default());
+        let server = Arc::new(serve::Server { host, api, limits, connections });
+        EXECUTOR.spawn(server.run(listener, stopping.clone(), patience))
+    };
+    let s3 = s3.map(|(listener, _)| serve(Api::S3, bounds.connections, listener));
+    let admin = admin.map(|(listener, _)| serve(Api::Admin, ADMIN_CONNECTIONS, listener));
     process::say_ready(&ready);
 
     let asked = async {
@@ -93,10 +102,10 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     let failed = asked.or(async { Ok(database.recv().await.ok().flatten()) }).await?;
     node.cancel().await;
     drop(stop);
-    let left = match serving {
-        Some(serving) => serving.await,
-        None => 0,
-    };
+    let mut left = 0;
+    for serving in [s3, admin].into_iter().flatten() {
+        left += serving.await;
+    }
     log::info!("{}", texts::stopped(left));
     match failed {
         None => Ok(()),

@@ -15,6 +15,7 @@ use mews_core::{
         limits::Limits,
         reject::Reject,
     },
+    node::Api,
     rpc::Origin,
 };
 use smol::{
@@ -42,6 +43,8 @@ pub type Stop = Receiver<Infallible>;
 pub struct Server {
     /// What requests are served with.
     pub host: Arc<Host>,
+    /// What they are for.
+    pub api: Api,
     /// The bounds of one connection.
     pub limits: Limits,
     /// How many connections there may be.
@@ -137,7 +140,7 @@ impl Server {
         };
         let (method, version) = (request.method(), meta.version);
         let (reply, answer) = channel::bounded(1);
-        let handling = run(host, link, request, reply);
+        let handling = run(host, self.api, link, request, reply);
         let handling = async {
             if AssertUnwindSafe(handling).catch_unwind().await.is_err() {
                 host.count_panic();
@@ -154,7 +157,13 @@ impl Server {
 }
 
 /// Runs the task of a request.
-async fn run(host: &Arc<Host>, link: &Arc<Link>, mut request: Request, reply: Sender<Answer>) {
+async fn run(
+    host: &Arc<Host>,
+    api: Api,
+    link: &Arc<Link>,
+    mut request: Request,
+    reply: Sender<Answer>,
+) {
     struct Released<'a>(&'a Arc<Host>, Origin);
     impl Drop for Released<'_> {
         fn drop(&mut self) {
@@ -163,7 +172,7 @@ async fn run(host: &Arc<Host>, link: &Arc<Link>, mut request: Request, reply: Se
     }
     let head = request.ext_mut().remove::<RequestHead>().expect("the codec puts it there");
     let pump = Pump::new(Arc::clone(host), Arc::clone(link), request.take_body());
-    let task = host.admit(head);
+    let task = host.admit(api, head);
     let _released = Released(host, task.origin());
     drive::drive(host, task, Some(Client::new(reply, pump))).await;
 }

@@ -12,7 +12,7 @@ use mews_core::{
     effect::{Completion, Effect, EffectId, PeerError},
     http::RequestHead,
     id::NodeId,
-    node::{Node, NodeEffect, NodeEvent},
+    node::{Api, Node, NodeEffect, NodeEvent},
     rpc::{self, Origin},
     store::{Answer, Read, redb::Db},
     task::Task,
@@ -126,7 +126,7 @@ impl Host {
     }
 
     /// Serves a request to its end.
-    pub async fn serve(self: &Arc<Self>, head: RequestHead, client: Client) {
+    pub async fn serve(self: &Arc<Self>, api: Api, head: RequestHead, client: Client) {
         struct Released<'a>(&'a Arc<Host>, Origin);
         impl Drop for Released<'_> {
             fn drop(&mut self) {
@@ -135,7 +135,7 @@ impl Host {
             }
         }
         let now = self.clock.now();
-        let task = self.with_node(|node| node.admit(now, head));
+        let task = self.with_node(|node| node.admit_to(api, now, head));
         // Also if the task panics.
         let _released = Released(self, task.origin());
         drive::drive(self, task, Some(client)).await;

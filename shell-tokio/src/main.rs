@@ -26,6 +26,7 @@ use mews_core::{
         trouble::Trouble,
     },
     http::limits::Limits,
+    node::{ADMIN_CONNECTIONS, Api},
 };
 use mews_host::{machine::system, place::Place, process};
 use tokio::{
@@ -58,11 +59,15 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
         Some(s3) => Some(listen(s3).await?),
         None => None,
     };
+    let admin = match setup.admin {
+        Some(admin) => Some(listen(admin).await?),
+        None => None,
+    };
     let rpc = listen(setup.rpc).await?;
     let bound = Bound {
         s3: s3.as_ref().map(|(_, address)| *address),
         rpc: rpc.1,
-        admin: setup.admin.map(|admin| admin.address),
+        admin: admin.as_ref().map(|(_, address)| *address),
     };
     let (host, mut database) = start::host(&place, setup, bounds, bound.rpc.port())?;
     let node = tokio::spawn(Arc::clone(&host).run_node());
@@ -78,10 +83,14 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
 
     let (stop, stopping) = watch::channel(false);
-    let (limits, connections) = (Limits::default(), bounds.connections);
-    let server = Arc::new(serve::Server { host: Arc::clone(&host), limits, connections });
     let patience = Duration::from_secs(texts::STOP_SECONDS);
-    let serving = s3.map(|(listener, _)| tokio::spawn(server.run(listener, stopping, patience)));
+    let serve = |api, connections, listener| {
+        let (host, limits) = (Arc::clone(&host), Limits::default());
+        let server = Arc::new(serve::Server { host, api, limits, connections });
+        tokio::spawn(server.run(listener, stopping.clone(), patience))
+    };
+    let s3 = s3.map(|(listener, _)| serve(Api::S3, bounds.connections, listener));
+    let admin = admin.map(|(listener, _)| serve(Api::Admin, ADMIN_CONNECTIONS, listener));
     let ready = Ready { setup, bound, node: host.id, prepared: prepared.as_ref() };
     process::say_ready(&ready);
 
@@ -93,12 +102,10 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     host.stopping.store(true, Ordering::Relaxed);
     node.abort();
     stop.send_replace(true);
-    let left = match serving {
-        Some(serving) => {
-            serving.await.map_err(|error| Trouble::System { reason: error.to_string() })?
-        }
-        None => 0,
-    };
+    let mut left = 0;
+    for serving in [s3, admin].into_iter().flatten() {
+        left += serving.await.map_err(|error| Trouble::System { reason: error.to_string() })?;
+    }
     log::info!("{}", texts::stopped(left));
     match failed {
         None => Ok(()),

@@ -24,6 +24,7 @@ use mews_core::{
         limits::Limits,
         reject::Reject,
     },
+    node::Api,
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -38,6 +39,8 @@ use crate::{
 pub struct Requests {
     /// What they are served with.
     pub host: Arc<Host>,
+    /// What they are for.
+    pub api: Api,
     /// The bounds of the connection.
     pub limits: Limits,
     /// Shared with the tasks: a connection counts as open until all its requests have ended.
@@ -70,10 +73,10 @@ impl Service<Request<Incoming>> for Requests {
         let (reply, answer) = oneshot::channel();
         let pump = Pump::new(Arc::clone(&self.host), body, &self.limits);
         let client = Client::new(reply, pump, drain);
-        let (host, permit) = (Arc::clone(&self.host), Arc::clone(&self.permit));
+        let (host, api, permit) = (Arc::clone(&self.host), self.api, Arc::clone(&self.permit));
         // Runs to its end, whether or not the client stays.
         tokio::spawn(async move {
-            host.serve(head, client).await;
+            host.serve(api, head, client).await;
             drop(permit);
         });
         Waiting { busy: Some(busy), answer: Ok(answer) }

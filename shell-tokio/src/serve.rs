@@ -1,10 +1,10 @@
-//! The S3 API's listener and its connections, by hyper.
+//! The listeners of the APIs and their connections, by hyper.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use mews_core::{daemon::texts, http::limits::Limits};
+use mews_core::{daemon::texts, http::limits::Limits, node::Api};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -25,6 +25,8 @@ const REFUSALS: usize = 64;
 pub struct Server {
     /// What requests are served with.
     pub host: Arc<Host>,
+    /// What they are for.
+    pub api: Api,
     /// The bounds of one connection.
     pub limits: Limits,
     /// How many connections there may be.
@@ -103,6 +105,7 @@ impl Server {
         let io = TokioIo::new(Paced::new(stream, clock, &self.limits, idle.clone()));
         let requests = Requests {
             host: Arc::clone(&self.host),
+            api: self.api,
             limits: self.limits,
             permit: Arc::new(permit),
             idle,

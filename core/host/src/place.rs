@@ -9,6 +9,7 @@ use std::{
 };
 
 use mews_core::{
+    admin::auth::Tokens,
     block::{
         disk::Disk,
         files::{Files, FilesOptions},
@@ -110,9 +111,14 @@ impl Place {
             Some(secret) => secret,
             None => self.rpc_secret()?,
         };
-        if let Some(home) = &self.home {
-            secret_file(&home.join(plan::ADMIN_TOKEN), &identity::secret_text(random()?))?;
-        }
+        let token = match (&setup.admin_token, &self.home) {
+            (Some(token), _) => Some(token.clone()),
+            (None, Some(home)) => {
+                let fresh = identity::secret_text(random()?);
+                Some(secret_file(&home.join(plan::ADMIN_TOKEN), &fresh)?)
+            }
+            (None, None) => None,
+        };
         let config = &setup.config;
         let delays = Delays { block: config.block_delay, tombstone: config.tombstone_delay };
         let db = self.open_database(bounds.cache_bytes, delays)?;
@@ -138,9 +144,11 @@ impl Place {
             bootstrap: setup.bootstrap.clone(),
             saved: saved(id, setup, &state)?,
         };
-        let node = Node::new(node, clock.now()).map_err(|SetupError::Damaged(file, reason)| {
-            Trouble::State { path: state.path(file).display().to_string(), reason }
-        })?;
+        let mut node =
+            Node::new(node, clock.now()).map_err(|SetupError::Damaged(file, reason)| {
+                Trouble::State { path: state.path(file).display().to_string(), reason }
+            })?;
+        node.set_tokens(Tokens::new(token.as_deref()));
         let (db, files) = (Arc::new(db), Arc::new(files));
         Ok(Opened { clock, id, key, secret, node, db, files, state, reserve })
     }

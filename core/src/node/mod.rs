@@ -130,6 +130,18 @@ pub enum NodeEvent {
     Saved(Result<(), String>),
 }
 
+/// Which of a node's APIs a request has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// S3.
+    S3,
+    /// For operators.
+    Admin,
+}
+
+/// Connections to the Admin API; one more is answered with 503. Operators and monitoring, and nobody's load.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
 /// What to do with a peer's request.
 pub enum Served {
     /// Answer this.
@@ -349,6 +361,14 @@ impl Node {
             serve::refuse(cx, &view, &head, &S3Error::new(code, refusal));
         });
         task.of(origin)
+    }
+
+    /// Begins a request to one of the APIs: [`Node::admit`] or [`Node::admit_admin`].
+    pub fn admit_to(&mut self, api: Api, now: Now, head: RequestHead) -> Task {
+        match api {
+            Api::S3 => self.admit(now, head),
+            Api::Admin => self.admit_admin(now, head),
+        }
     }
 
     /// Begins a request to the Admin API; otherwise as [`Node::admit`], and [released](Node::released) like that. Not refused
