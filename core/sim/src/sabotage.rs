@@ -49,6 +49,7 @@ fn is_tombstone(op: &Op) -> bool {
         Op::Merge { .. }
         | Op::Remove { .. }
         | Op::Forget { .. }
+        | Op::Correct(_)
         | Op::Collect { .. }
         | Op::Enqueue { .. }
         | Op::Reap { .. } => false,
@@ -64,6 +65,7 @@ fn is_intent(op: &Op) -> bool {
         Op::Merge { .. }
         | Op::Remove { .. }
         | Op::Forget { .. }
+        | Op::Correct(_)
         | Op::Collect { .. }
         | Op::Enqueue { .. }
         | Op::Reap { .. } => false,
@@ -241,6 +243,7 @@ fn hasher_of<'a>(rows: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> blake3::Ha
 fn rows_of(batch: &Batch) -> impl Iterator<Item = (&[u8], &[u8])> {
     batch.ops.iter().map(|op| match op {
         Op::Merge { key, value, .. } => (&key[..], &value[..]),
+        Op::Correct(_) => (&[][..], &[][..]),
         Op::Remove { key, .. } | Op::Forget { key, .. } => (&key[..], &[][..]),
         Op::Collect { key, value, .. } => (&key[..], &value[..]),
         Op::Enqueue { .. } => (&[][..], &[][..]),
@@ -266,6 +269,7 @@ fn ops(batch: &Batch) -> String {
         Op::Merge { table, .. } => format!("+{}", table.name()),
         Op::Remove { table, .. } => format!("-{}", table.name()),
         Op::Forget { table, .. } => format!("forget {}", table.name()),
+        Op::Correct(correction) => format!("{correction:?}"),
         Op::Collect { table, .. } => format!("collect {}", table.name()),
         Op::Enqueue { job, .. } => beginning(&format!("{job:?}")).to_owned(),
         Op::Reap { block } => format!("reap {block:?}"),

@@ -58,6 +58,8 @@ pub enum Job {
     Sync,
     /// Rows and blocks of partitions that are others' now.
     Offload,
+    /// Repairs that an operator has launched, or that launch themselves.
+    Repair,
 }
 
 impl Job {
@@ -72,6 +74,7 @@ impl Job {
             Self::Fetch => "fetch",
             Self::Sync => "sync",
             Self::Offload => "offload",
+            Self::Repair => "repair",
         }
     }
 
@@ -89,6 +92,7 @@ impl Job {
                 Self::Fetch => fetch::run(cx, &view).await,
                 Self::Sync => sync::run(cx, &view).await,
                 Self::Offload => offload::run(cx, &view).await,
+                Self::Repair => repair::run(cx, &view).await,
             };
             let verdict = verdict.unwrap_or_else(|error| {
                 log::error!("{}: {error}", self.name());

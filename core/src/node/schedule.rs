@@ -30,7 +30,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// In order of precedence where two are due at once.
-const PLANS: [Plan; 8] = [
+const PLANS: [Plan; 9] = [
     // Deleted data is to be gone soon after; an empty look costs microseconds.
     Plan {
         job: Job::Queue,
@@ -64,6 +64,14 @@ const PLANS: [Plan; 8] = [
     Plan { job: Job::Fetch, first: SECOND, every: SECOND, retry: SECOND, retry_max: MINUTE },
     // Once all is gone, a look costs one read; while the new holders still fetch, it asks them again.
     Plan { job: Job::Offload, first: MINUTE, every: MINUTE, retry: MINUTE, retry_max: HOUR },
+    // An operator who has launched one is waiting; an empty look costs two reads.
+    Plan {
+        job: Job::Repair,
+        first: MINUTE,
+        every: Duration::from_secs(5),
+        retry: MINUTE,
+        retry_max: HOUR,
+    },
 ];
 
 struct Line {
@@ -161,6 +169,6 @@ fn slot(job: Job) -> u8 {
         // It waits for other nodes' disks more than for the own.
         Job::Fetch => 1,
         Job::Sync => 3,
-        Job::Intents | Job::Uploads | Job::Orphans | Job::Scrub | Job::Offload => 2,
+        Job::Intents | Job::Uploads | Job::Orphans | Job::Scrub | Job::Offload | Job::Repair => 2,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Applied, Batch, Guard, Op, Outcome, StoreError, Table, Writer,
     digest::{self, Fingerprint, RowHash},
-    hook,
+    hook, recount,
 };
 use crate::{
     id::{BucketId, Hash},
@@ -169,6 +169,7 @@ impl Body<'_> {
             }
             Op::Remove { table, key } => self.remove(*table, key),
             Op::Forget { table, key } => hook::forget(self, *table, key),
+            Op::Correct(correction) => recount::correct(self, correction),
             Op::Collect { table, key, value } => self.collect(*table, key, value),
             Op::Enqueue { due, job } => self.enqueue(*due, job),
             Op::Reap { block } => self.reap(*block),

@@ -73,6 +73,13 @@ impl Fingerprint {
         self.sum = RowHash(self.sum.number().wrapping_sub(row.number()).to_le_bytes());
     }
 
+    /// What is to be added to the other one to get this one.
+    #[must_use]
+    pub fn less(self, other: Self) -> Self {
+        let sum = self.sum.number().wrapping_sub(other.sum.number());
+        Self { rows: self.rows.wrapping_sub(other.rows), sum: RowHash(sum.to_le_bytes()) }
+    }
+
     /// That of the rows of both, which have none in common.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

@@ -68,7 +68,7 @@ fn size(batch: &Batch) -> usize {
         }
         Op::Collect { key, value, table: _ } => key.len() + value.len(),
         Op::Remove { key, table: _ } | Op::Forget { key, table: _ } => key.len(),
-        Op::Enqueue { .. } | Op::Reap { .. } => SMALL_ROW,
+        Op::Correct(_) | Op::Enqueue { .. } | Op::Reap { .. } => SMALL_ROW,
     });
     ops.sum()
 }

@@ -12,6 +12,7 @@ mod hook;
 mod list;
 pub mod map;
 pub mod read;
+pub mod recount;
 pub mod redb;
 pub mod reserve;
 mod serial;
@@ -299,6 +300,8 @@ pub enum Op {
         #[serde(with = "serde_bytes")]
         value: Vec<u8>,
     },
+    /// Corrects a count by the difference that [`Read::Recount`] has found. Only for the own node.
+    Correct(recount::Correction),
     /// Puts a job into the local queue.
     Enqueue {
         /// Not before this time.
@@ -444,6 +447,9 @@ pub enum Read {
     List(List),
     /// Where replicas differ. Answered by [`Answer::Compared`].
     Compare(digest::Question),
+    /// Which counts are wrong. Only for the own node: it may read as much as there is of what is counted. Answered by
+    /// [`Answer::Recounted`].
+    Recount(recount::Recount),
 }
 
 impl Read {
@@ -451,7 +457,7 @@ impl Read {
     pub fn is_quick(&self) -> bool {
         match self {
             Self::Get(_) | Self::Object { .. } | Self::Count(_) => true,
-            Self::Scan { .. } | Self::List(_) | Self::Compare(_) => false,
+            Self::Scan { .. } | Self::List(_) | Self::Compare(_) | Self::Recount(_) => false,
         }
     }
 }
@@ -573,6 +579,8 @@ pub enum Answer {
     Listing(Listing),
     /// To [`Read::Compare`].
     Compared(digest::Findings),
+    /// To [`Read::Recount`].
+    Recounted(recount::Recounted),
 }
 
 impl Answer {
@@ -610,6 +618,12 @@ impl Answer {
     pub fn into_compared(self) -> digest::Findings {
         let Self::Compared(findings) = self else { self.unasked("a Compare") };
         findings
+    }
+
+    /// The answer to a [`Read::Recount`].
+    pub fn into_recounted(self) -> recount::Recounted {
+        let Self::Recounted(recounted) = self else { self.unasked("a Recount") };
+        recounted
     }
 
     fn unasked(&self, question: &str) -> ! {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Answer, Found, Read, Snapshot, StoreError, Table, digest, list};
+use super::{Answer, Found, Read, Snapshot, StoreError, Table, digest, list, recount};
 use crate::{
     id::{Position, VersionId},
     table::{
@@ -35,6 +35,7 @@ pub fn read(plan: &Read, snapshot: &dyn Snapshot) -> Result<Answer, StoreError> 
             counts.collect::<Result<_, _>>().map(Answer::Counts)
         }
         Read::List(plan) => list::list(plan, snapshot).map(Answer::Listing),
+        Read::Recount(question) => recount::recount(question, snapshot).map(Answer::Recounted),
         Read::Compare(question) => digest::answer(question, snapshot).map(Answer::Compared),
     }
 }

@@ -71,6 +71,7 @@ fn stores(op: &Op) -> bool {
         },
         Op::Remove { .. }
         | Op::Forget { .. }
+        | Op::Correct(_)
         | Op::Collect { .. }
         | Op::Enqueue { .. }
         | Op::Reap { .. } => false,

@@ -45,6 +45,7 @@ fn reading(read: &Read) -> String {
         Read::Scan { table, .. } => format!("scan {}", table.name()),
         Read::Count(tables) => format!("count {} tables", tables.len()),
         Read::List(list) => format!("list {}", list.table.name()),
+        Read::Recount(_) => "recount".to_owned(),
         Read::Compare(_) => "compare".to_owned(),
     }
 }
@@ -73,6 +74,7 @@ fn change(op: &Op) -> String {
         }
         Op::Merge { table, .. } => table.name().to_owned(),
         Op::Remove { table, .. } => format!("remove {}", table.name()),
+        Op::Correct(_) => "correct a count".to_owned(),
         Op::Forget { table, .. } => format!("forget {}", table.name()),
         Op::Collect { table, .. } => format!("collect {}", table.name()),
         Op::Enqueue { job, .. } => match job {

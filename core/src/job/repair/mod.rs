@@ -4,15 +4,21 @@
 //! the end. So a repair survives a restart, holds up no layout change for longer than a slice, and can be watched and cancelled
 //! from anywhere.
 
+mod counts;
+mod files;
+mod lists;
+mod refs;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{commit_local, remove};
+use super::{Verdict, commit_local, pace::Slice, remove};
 use crate::{
     effect::PeerError,
+    id::Position,
     quorum,
-    store::{Op, Read, Table},
+    store::{Batch, Guard, Op, Outcome, Read, Table},
     table::{self, key::after_prefix},
     task::Cx,
     time::Timestamp,
@@ -71,7 +77,23 @@ impl Repair {
     fn key(self) -> Vec<u8> {
         [PREFIX, self.name().as_bytes()].concat()
     }
+
+    fn ended_key(self) -> Vec<u8> {
+        [ENDED, self.name().as_bytes()].concat()
+    }
 }
+
+/// Repairs that launch themselves, and how long after the last of their kind has ended.
+const BY_ITSELF: [(Repair, Duration); 2] = [(Repair::BlockRefs, MONTH), (Repair::Rebalance, MONTH)];
+
+const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What is younger is left alone: whoever writes it may not be through. No final commit is accepted a day after its data was
+/// begun; the second day is for clocks that disagree.
+const AGE: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// Where the rows begin in [`Table::Meta`] that say when a repair last ended.
+const ENDED: &[u8] = b"repaired/";
 
 /// Where the rows of repairs begin in [`Table::Meta`].
 const PREFIX: &[u8] = b"repair/";
@@ -100,6 +122,13 @@ impl RepairRow {
     /// A repair that begins.
     pub fn new(started: Timestamp) -> Self {
         Self { started, pass: 0, after: Vec::new(), checked: 0, repaired: 0 }
+    }
+
+    /// Remembers where the next page begins; false if there is none.
+    fn go_on(&mut self, next: Option<Vec<u8>>) -> bool {
+        let more = next.is_some();
+        self.after = next.unwrap_or_default();
+        more
     }
 
     /// How much of the pass is done, in thousandths: keys begin with bits of a hash, which are spread evenly.
@@ -165,12 +194,106 @@ pub async fn list(cx: Cx, view: &View) -> Result<Vec<(Repair, RepairRow)>, PeerE
     Ok(repairs)
 }
 
+/// Works on what was launched, for as long as a run may take.
+pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
+    let slice = Slice::begin(cx, view);
+    launch_due(cx, view).await?;
+    let mut verdict = Verdict::Done;
+    for (repair, row) in list(cx, view).await? {
+        match work(cx, view, slice, repair, row).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Verdict::Paused),
+            // One that fails does not keep the others, and goes on from where it was.
+            Err(error) => {
+                log::error!("repair {}: {error}", repair.name());
+                verdict = Verdict::Failed;
+            }
+        }
+    }
+    Ok(verdict)
+}
+
+/// Goes on with a repair; false if the run has had its share before the end.
+async fn work(
+    cx: Cx,
+    view: &View,
+    slice: Slice,
+    repair: Repair,
+    mut row: RepairRow,
+) -> Result<bool, PeerError> {
+    loop {
+        let began = cx.now().mono;
+        let before = row.clone();
+        let more = match repair {
+            Repair::Tables => counts::tables(cx, view, &mut row).await?,
+            Repair::Counters => counts::counters(cx, view, &mut row).await?,
+            Repair::Blocks => files::look_for(cx, view, &mut row).await?,
+            Repair::Rebalance => files::rebalance(cx, &mut row).await?,
+            Repair::BlockRefs => refs::page(cx, view, &mut row).await?,
+            Repair::Versions => lists::versions(cx, view, &mut row).await?,
+            Repair::Uploads => lists::uploads(cx, view, &mut row).await?,
+        };
+        let ops = if more {
+            vec![meta(repair.key(), &row)]
+        } else {
+            log::info!(
+                "repair {}: {} looked at, {} repaired",
+                repair.name(),
+                row.checked,
+                row.repaired
+            );
+            vec![remove(Table::Meta, repair.key()), meta(repair.ended_key(), &cx.now().wall)]
+        };
+        // If it is another row by now, the repair was cancelled.
+        let value = table::encode(&before);
+        let unchanged = Guard::Unchanged { table: Table::Meta, key: repair.key(), value };
+        let batch = Batch::new(cx.now().wall, ops).guarded(unchanged);
+        let kept = matches!(cx.commit(view.node, batch).await?, Outcome::Applied(_));
+        if !more || !kept {
+            return Ok(true);
+        }
+        if slice.is_over(cx) {
+            return Ok(false);
+        }
+        slice.rest(cx, began).await;
+    }
+}
+
+/// Launches what launches itself.
+async fn launch_due(cx: Cx, view: &View) -> Result<(), PeerError> {
+    let keys = BY_ITSELF.map(|(repair, _)| (Table::Meta, repair.ended_key())).to_vec();
+    let ended = quorum::get_local(cx, view, keys).await?;
+    let now = cx.now().wall;
+    for ((repair, every), value) in BY_ITSELF.into_iter().zip(ended) {
+        match value.map(|value| table::decode::<Timestamp>(Table::Meta, &value)) {
+            Some(Ok(ended)) if ended <= now => {
+                if now >= ended.after(every) {
+                    launch(cx, view, repair).await?;
+                }
+            }
+            // A new node, whose first turn comes in its time; or a clock that was wrong.
+            Some(Ok(_) | Err(_)) | None => {
+                commit_local(cx, view, vec![meta(repair.ended_key(), &now)]).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn meta<T: Serialize>(key: Vec<u8>, row: &T) -> Op {
+    Op::Merge { table: Table::Meta, key, value: table::encode(row), inline: None }
+}
+
+/// Whether it is this node's turn among the holders of a position: what one of them finds, the others need not look for.
+fn is_first(view: &View, position: Position) -> bool {
+    view.ring.holders(position).into_iter().min() == Some(view.node)
+}
+
 async fn load(cx: Cx, view: &View, repair: Repair) -> Result<Option<RepairRow>, PeerError> {
     let rows = list(cx, view).await?.into_iter();
     Ok(rows.into_iter().find(|(each, _)| *each == repair).map(|(_, row)| row))
 }
 
 async fn save(cx: Cx, view: &View, repair: Repair, row: &RepairRow) -> Result<(), PeerError> {
-    let (key, value) = (repair.key(), table::encode(row));
-    commit_local(cx, view, vec![Op::Merge { table: Table::Meta, key, value, inline: None }]).await
+    commit_local(cx, view, vec![meta(repair.key(), row)]).await
 }

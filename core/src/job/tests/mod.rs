@@ -8,6 +8,7 @@ mod handlers;
 mod life;
 mod offload;
 mod queue;
+mod repair;
 mod replicas;
 mod scrub;
 mod sync;

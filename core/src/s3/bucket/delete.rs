@@ -75,7 +75,7 @@ async fn among_several(cx: Cx, call: &Call, bucket: &Bucket) -> Result<Response,
     // The names are settled by now; nobody may overwrite what has been agreed on since.
     let ops = ops(&bucket, now).into_iter().filter(|op| match op {
         Op::Merge { table, .. } => *table != Table::Alias,
-        Op::Remove { .. } | Op::Forget { .. } | Op::Collect { .. } => true,
+        Op::Remove { .. } | Op::Forget { .. } | Op::Collect { .. } | Op::Correct(_) => true,
         Op::Enqueue { .. } | Op::Reap { .. } => true,
     });
     match quorum::write_full_copy(cx, view, Batch::new(now, ops.collect())).await? {
