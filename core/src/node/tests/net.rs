@@ -24,6 +24,9 @@ const JOB: Duration = Duration::from_millis(100);
 /// How long it takes a node to fetch its data.
 const SYNC: Duration = Duration::from_secs(2);
 
+/// How long a connection may be silent.
+const SILENCE: Duration = Duration::from_secs(15);
+
 type End = (usize, LinkId);
 
 enum Event {
@@ -33,6 +36,7 @@ enum Event {
     Saved { to: (usize, EffectId), file: StateFile, bytes: Vec<u8> },
     Done { to: (usize, EffectId) },
     Synced { host: usize, version: u64 },
+    Silent { end: End },
 }
 
 /// A node and its surroundings.
@@ -45,6 +49,8 @@ pub(super) struct Machine {
     pub(super) disk_fails: bool,
     /// Its data cannot be fetched.
     pub(super) stuck: bool,
+    /// Its jobs end only when they are broken off.
+    pub(super) jobs_hang: bool,
     boot: u64,
     /// Events of earlier ones are void.
     syncing: Option<u64>,
@@ -83,6 +89,7 @@ impl Net {
                 skew: Duration::ZERO,
                 disk_fails: false,
                 stuck: false,
+                jobs_hang: false,
                 boot: 0,
                 syncing: None,
                 node: None,
@@ -145,11 +152,16 @@ impl Net {
         }
     }
 
-    /// A machine loses its power: nobody is told.
+    /// A machine loses its power: nobody is told, and the others find out by its silence.
     pub(super) fn lose_power(&mut self, host: usize) {
         self.machines[host].node = None;
         self.events.retain(|_, (_, of, _)| *of != host);
-        self.wires.retain(|(a, _), (b, _)| *a != host && *b != host);
+        let ends: Vec<End> = self.wires.keys().filter(|(of, _)| *of == host).copied().collect();
+        for end in ends {
+            let other = self.wires.remove(&end).unwrap();
+            self.wires.remove(&other);
+            self.post(SILENCE, other.0, Event::Silent { end: other });
+        }
     }
 
     /// Cuts or mends the line between two.
@@ -235,7 +247,9 @@ impl Net {
             match effect {
                 NodeEffect::Run(task) => {
                     drop(task);
-                    self.post(JOB, host, Event::Done { to });
+                    if !self.machines[host].jobs_hang {
+                        self.post(JOB, host, Event::Done { to });
+                    }
                 }
                 NodeEffect::Stop(run) => {
                     self.post(Duration::ZERO, host, Event::Done { to: (host, run) });
@@ -347,6 +361,9 @@ impl Net {
             }
             Event::Done { to } => {
                 self.with(to.0, |node, now| node.handle_event(now, to.1, NodeEvent::Done));
+            }
+            Event::Silent { end } => {
+                self.with(end.0, |node, now| node.link_down(now, end.1, "silent"));
             }
             Event::Synced { host, version } => {
                 self.with(host, |node, now| {
