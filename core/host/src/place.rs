@@ -122,8 +122,9 @@ impl Place {
         let config = &setup.config;
         let delays = Delays { block: config.block_delay, tombstone: config.tombstone_delay };
         let db = self.open_database(bounds.cache_bytes, delays)?;
-        let used_before = db.snapshot().and_then(|rows| read::holds_blocks(&rows));
-        let used_before = used_before.map_err(|error| Trouble::Database {
+        let look =
+            db.snapshot().and_then(|rows| Ok((read::holds_blocks(&rows)?, read::synced(&rows)?)));
+        let (used_before, synced) = look.map_err(|error| Trouble::Database {
             path: self.meta.join(plan::DATABASE).display().to_string(),
             reason: error.to_string(),
         })?;
@@ -142,7 +143,7 @@ impl Place {
             public: setup.rpc_public.clone(),
             disk: None,
             bootstrap: setup.bootstrap.clone(),
-            saved: saved(id, setup, &state)?,
+            saved: saved(id, setup, &state, synced)?,
         };
         let mut node =
             Node::new(node, clock.now()).map_err(|SetupError::Damaged(file, reason)| {
@@ -213,8 +214,9 @@ fn secret_file(path: &Path, fresh: &str) -> Result<String, Trouble> {
 }
 
 /// What an earlier run saved. Quickstart begins with a new cluster that this node is alone in.
-fn saved(id: NodeId, setup: &Setup, state: &State) -> Result<Saved, Trouble> {
+fn saved(id: NodeId, setup: &Setup, state: &State, synced: u64) -> Result<Saved, Trouble> {
     let mut saved = state.load()?;
+    saved.synced = synced;
     if setup.quickstart.is_some() && saved.layout.is_none() {
         let space = setup.data.first().map(|data| here().space(&data.path)).transpose();
         let space = space.map_err(|error| Trouble::Data { reason: error.to_string() })?;
@@ -222,7 +224,8 @@ fn saved(id: NodeId, setup: &Setup, state: &State) -> Result<Saved, Trouble> {
         let bytes = layouts::found(id, role, ClusterId(random()?));
         let path = state.path(StateFile::Layout);
         state.save(StateFile::Layout, &bytes).map_err(trouble(&path))?;
-        saved.layout = Some(bytes);
+        // Of a cluster that begins here, nothing can be missing here.
+        (saved.layout, saved.synced) = (Some(bytes), synced.max(1));
     }
     Ok(saved)
 }
@@ -258,7 +261,7 @@ impl State {
                 Err(error) => Err(trouble(&path)(error)),
             }
         };
-        Ok(Saved { layout: read(StateFile::Layout)?, peers: read(StateFile::Peers)? })
+        Ok(Saved { layout: read(StateFile::Layout)?, peers: read(StateFile::Peers)?, synced: 0 })
     }
 }
 

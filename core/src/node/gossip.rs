@@ -22,6 +22,9 @@ pub struct Gossip {
     /// Others that the sender knows, and where they are.
     #[serde(rename = "p")]
     pub peers: Vec<Known>,
+    /// A write of the sender's has not reached the receiver, who should look what others have.
+    #[serde(rename = "m", default, skip_serializing_if = "std::ops::Not::not")]
+    pub missed: bool,
     /// The hash of the sender's layout history; `None` while there is nothing in it.
     #[serde(rename = "l")]
     pub layout: Option<Digest>,

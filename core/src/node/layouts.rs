@@ -66,17 +66,19 @@ pub(super) struct Layouts {
     dirty: bool,
     saving: Option<(EffectId, Arc<History>)>,
     save_at: Instant,
-    /// The newest version that this node's data is complete for.
+    /// The newest version that this node may say it has synced.
     synced: u64,
+    /// The version that the own database says it is complete for.
+    complete: u64,
     epoch: u64,
     epochs: BTreeMap<u64, Epoch>,
 }
 
 impl Layouts {
     /// From what was saved.
-    pub(super) fn load(me: NodeId, saved: Option<&[u8]>) -> Result<Self, String> {
+    pub(super) fn load(me: NodeId, saved: Option<&[u8]>, complete: u64) -> Result<Self, String> {
         let history = saved.map_or(Ok(History::default()), History::decode)?;
-        let synced = history.trackers().get(Step::Sync, me);
+        let synced = history.trackers().get(Step::Sync, me).min(complete);
         let mut this = Self {
             me,
             saved: Arc::default(),
@@ -86,6 +88,7 @@ impl Layouts {
             saving: None,
             save_at: Instant(0),
             synced,
+            complete,
             epoch: 0,
             epochs: BTreeMap::new(),
         };
@@ -202,9 +205,21 @@ impl Layouts {
         }
     }
 
-    /// This node's data is complete for `version`.
-    pub(super) fn synced(&mut self, version: u64) {
-        self.synced = self.synced.max(version);
+    /// A sync has ended, after which the database is complete for `version`. When it began, everybody had acknowledged
+    /// `acknowledged`: who does not know a version may have written past this node.
+    pub(super) fn synced(&mut self, version: u64, acknowledged: u64) {
+        self.complete = self.complete.max(version);
+        self.synced = self.synced.max(version.min(acknowledged));
+    }
+
+    /// The version that everybody has acknowledged.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.saved.sync_version()
+    }
+
+    /// Whether the database lacks what this node is held to have: it was lost, or given up with the node for dead.
+    pub(super) fn is_recovering(&self) -> bool {
+        self.complete < self.saved.trackers().get(Step::Sync, self.me)
     }
 
     /// The version that this node should fetch its data for, if it has not done so.

@@ -56,6 +56,10 @@ pub const SERVED_MAX: usize = 4096;
 /// rest would keep the whole cluster waiting.
 const JOB_GRACE: Duration = Duration::from_secs(10);
 
+/// Between a sync and the next that is begun because of something missed: a look costs every replica a fingerprint for each
+/// partition, and a line that comes and goes must not make it do nothing else.
+const SYNC_GAP: Duration = Duration::from_secs(30);
+
 /// A round trip must differ by this share of itself, and by [`RTT_STEP`], for the order of replicas to be looked at again.
 const RTT_SHARE: u32 = 4;
 
@@ -156,6 +160,8 @@ struct Running {
     job: Job,
     slot: job::Slot,
     origin: Origin,
+    /// The layout that everybody had acknowledged when it began.
+    acknowledged: u64,
     stopped: bool,
 }
 
@@ -171,6 +177,10 @@ pub struct Node {
     layouts: Layouts,
     schedule: Schedule,
     tokens: Arc<Tokens>,
+    /// The layout that a sync was last hastened for.
+    hastened: u64,
+    /// When the last sync has ended.
+    synced_at: Instant,
     running: BTreeMap<EffectId, Running>,
     effects: Effects,
 }
@@ -181,7 +191,8 @@ impl Node {
     /// # Errors
     /// What an earlier run saved is damaged.
     pub fn new(mut setup: Setup, now: Now) -> Result<Self, SetupError> {
-        let layouts = Layouts::load(setup.id, setup.saved.layout.as_deref())
+        let Saved { layout, peers, synced } = setup.saved;
+        let layouts = Layouts::load(setup.id, layout.as_deref(), synced)
             .map_err(|reason| SetupError::Damaged(StateFile::Layout, reason))?;
         let card = Card {
             boot: setup.boot,
@@ -192,7 +203,7 @@ impl Node {
             disk: setup.disk,
             recovering: false,
         };
-        let (peers, seed) = (setup.saved.peers.as_deref(), setup.seed.child());
+        let (peers, seed) = (peers.as_deref(), setup.seed.child());
         let membership = Membership::new(setup.id, card, setup.bootstrap, peers, seed, now)
             .map_err(|reason| SetupError::Damaged(StateFile::Peers, reason))?;
         let view = View::single(setup.id, setup.boot, setup.config);
@@ -206,6 +217,8 @@ impl Node {
             layouts,
             schedule: Schedule::new(now.mono),
             tokens: Arc::default(),
+            hastened: 0,
+            synced_at: now.mono,
             running: BTreeMap::new(),
             effects: Effects::default(),
         };
@@ -306,9 +319,10 @@ impl Node {
         }
     }
 
-    /// A write that nobody waited for any more has not reached this node: it lacks something now.
-    pub fn note_missed(&mut self, now: Now, peer: NodeId) {
-        self.membership.missed(peer, now);
+    /// A write that nobody waited for any more has not reached this node: it lacks something now, and is told so when it is
+    /// there again.
+    pub fn note_missed(&mut self, _now: Now, peer: NodeId) {
+        self.membership.missed(peer);
     }
 
     /// How much room the data directories have, all together. To be called from time to time.
@@ -409,6 +423,7 @@ impl Node {
         self.membership.handle_timeout(now, self.layouts.brief(), &mut self.effects);
         self.settle(now);
         self.stop_late_jobs(now);
+        self.hasten_sync(now.mono);
         while let Some(job) = self.schedule.begin(now.mono) {
             let (task, slot) = job.task(Arc::clone(&self.view), self.seed.child());
             let origin = self.layouts.begin(true);
@@ -417,7 +432,30 @@ impl Node {
             let level = if job == Job::Queue { log::Level::Trace } else { log::Level::Debug };
             log::log!(level, "{}: begins", job.name());
             let id = self.effects.push(NodeEffect::Run(task));
-            self.running.insert(id, Running { job, slot, origin, stopped: false });
+            self.running.insert(
+                id,
+                Running {
+                    job,
+                    slot,
+                    origin,
+                    acknowledged: self.layouts.acknowledged(),
+                    stopped: false,
+                },
+            );
+        }
+    }
+
+    /// A layout that everybody has acknowledged waits for nobody but those who fetch its data. And whoever has been away, or has
+    /// had others away, lacks what was written meanwhile.
+    fn hasten_sync(&mut self, now: Instant) {
+        let wanted = self.layouts.to_sync();
+        if wanted.is_some_and(|version| self.hastened < version) {
+            self.hastened = wanted.unwrap_or(0);
+            self.schedule.hasten(now, Job::Sync);
+        }
+        if self.membership.behind && self.synced_at.after(SYNC_GAP) <= now {
+            self.membership.behind = false;
+            self.schedule.hasten(now, Job::Sync);
         }
     }
 
@@ -460,7 +498,10 @@ impl Node {
     }
 
     fn job_done(&mut self, now: Now, id: EffectId) {
-        let Some(Running { job, slot, origin, stopped }) = self.running.remove(&id) else { return };
+        let Some(Running { job, slot, origin, acknowledged, stopped }) = self.running.remove(&id)
+        else {
+            return;
+        };
         self.layouts.end(origin);
         let verdict = slot.get().copied();
         if verdict.is_none() && stopped {
@@ -470,6 +511,11 @@ impl Node {
             log::error!("{}: the job has panicked", job.name());
             Verdict::Failed
         });
+        if let Verdict::Synced { version } = verdict {
+            self.layouts.synced(version, acknowledged);
+            // If a later layout was acknowledged meanwhile, another run is due for that.
+            (self.synced_at, self.hastened) = (now.mono, 0);
+        }
         let wait = self.schedule.end(now.mono, job, verdict);
         if verdict == Verdict::Failed {
             log::warn!("{}: failed; it comes again in {} s", job.name(), wait.as_secs());
@@ -479,7 +525,7 @@ impl Node {
     /// Draws what follows from a change.
     fn settle(&mut self, now: Now) {
         self.layouts.advance(now, &mut self.effects);
-        if self.peers_changed() {
+        if self.peers_changed() || self.view.recovering != self.layouts.is_recovering() {
             self.publish(now);
         }
     }
@@ -525,7 +571,9 @@ impl Node {
         if self.epoch.0 != self.layouts.epoch() {
             self.epoch = (self.layouts.epoch(), now.mono);
         }
-        self.view = Arc::new(View { ring, peers, ..View::clone(&self.view) });
+        let recovering = self.layouts.is_recovering();
+        self.membership.card.recovering = recovering;
+        self.view = Arc::new(View { ring, peers, recovering, ..View::clone(&self.view) });
     }
 
     /// The next effect to perform. Poll until `None` after every call that changes the node.

@@ -85,8 +85,8 @@ pub(super) struct Peer {
     pub(super) sent: Option<Digest>,
     /// It belongs to this other cluster.
     pub(super) foreign: Option<ClusterId>,
-    /// When a write last failed to reach it.
-    pub(super) missed: Option<Instant>,
+    /// A write has not reached it, and it was not told yet.
+    pub(super) missed: bool,
     /// When its last connection ended, or when it was first heard of.
     pub(super) seen: Timestamp,
 }

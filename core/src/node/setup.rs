@@ -48,7 +48,7 @@ impl Setup {
             public: None,
             disk: None,
             bootstrap: Vec::new(),
-            saved: Saved { layout, peers: None },
+            saved: Saved { layout, peers: None, synced: 1 },
         }
     }
 }
@@ -69,6 +69,9 @@ pub struct Saved {
     pub layout: Option<Vec<u8>>,
     /// [`StateFile::Peers`].
     pub peers: Option<Vec<u8>>,
+    /// Up to which version of the layout the database says that it has all that the node is to have: what
+    /// [`crate::store::read::synced`] finds there; 1 where the cluster has only just been founded.
+    pub synced: u64,
 }
 
 /// Why a node cannot start.

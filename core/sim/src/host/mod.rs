@@ -26,7 +26,11 @@ use mews_core::{
     id::{Hash, NodeId},
     node::{Contact, Node, Saved, Setup, StateFile},
     rpc::{self, Origin},
-    store::{Batch, Snapshot, apply::Delays, read::holds_blocks},
+    store::{
+        Batch, Snapshot,
+        apply::Delays,
+        read::{holds_blocks, synced},
+    },
     task::Task,
     time::{Instant, Now},
     view::{Config, View},
@@ -280,6 +284,7 @@ impl Host {
         let boot = db.boot();
         world.trace.note(world.now, format_args!("host {} boot {boot}", self.number));
         self.boots += 1;
+        self.saved.synced = db.look(synced).map_err(|error| error.to_string())?;
         let setup = self.setup(boot, config);
         let node = Node::new(setup, self.now(world)).map_err(|error| error.to_string())?;
         self.process = Some(Process {

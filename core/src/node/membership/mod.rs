@@ -108,6 +108,8 @@ struct Exchange {
     peer: NodeId,
     link: LinkId,
     sent: Instant,
+    /// The peer was told that it has missed something.
+    told: bool,
 }
 
 /// See the [module](self).
@@ -124,6 +126,8 @@ pub(super) struct Membership {
     urgent: BTreeSet<NodeId>,
     urgent_at: Instant,
     save_at: Option<Instant>,
+    /// This node may lack what others have: it has been away from one of them, or is told so.
+    pub(super) behind: bool,
     seed: Seed,
 }
 
@@ -148,6 +152,7 @@ impl Membership {
             urgent: BTreeSet::new(),
             urgent_at: now.mono,
             save_at: None,
+            behind: false,
             seed,
         };
         for known in saved.map_or(Ok(Vec::new()), decode)? {
@@ -228,10 +233,10 @@ impl Membership {
         self.links.get(link).map(|link| link.peer)
     }
 
-    /// A peer lacks something that others have.
-    pub(super) fn missed(&mut self, peer: NodeId, now: Now) {
+    /// A peer lacks something that others have. It is told when it is there again, and fetches it.
+    pub(super) fn missed(&mut self, peer: NodeId) {
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.missed = Some(now.mono);
+            peer.missed = true;
         }
     }
 
@@ -300,6 +305,7 @@ impl Membership {
             log::info!("node {peer} is up");
             // It may have restarted, and know nothing any more.
             (entry.digest, entry.sent, entry.introduced) = (None, None, false);
+            self.behind = true;
         }
         self.urgent.insert(peer);
     }

@@ -78,11 +78,12 @@ impl Membership {
             return;
         }
         let (gossip, payload) = self.speak(id, now, brief);
+        let told = gossip.missed;
         let message = rpc::encode_request(&Request::Gossip(Box::new(gossip)), payload);
         let call =
             NodeEffect::Call { link, priority: Priority::Control, message, patience: PATIENCE };
         let effect = effects.push(call);
-        self.exchanges.insert(effect, Exchange { peer: id, link, sent: now.mono });
+        self.exchanges.insert(effect, Exchange { peer: id, link, sent: now.mono, told });
         self.peers.entry(id).and_modify(|peer| peer.call = Some(effect));
     }
 
@@ -106,6 +107,7 @@ impl Membership {
             clock: now.wall,
             cluster: brief.cluster,
             peers: named.into_iter().filter_map(known).collect(),
+            missed: self.peers.get(&to).is_some_and(|peer| peer.missed),
             layout: brief.digest,
         };
         let Some(peer) = self.peers.get_mut(&to) else { return (gossip, Bytes::new()) };
@@ -149,6 +151,7 @@ impl Membership {
             self.learn(known, now);
         }
         let entry = self.peers.get_mut(&peer)?;
+        self.behind |= gossip.missed;
         (entry.foreign, entry.digest) = (None, Some(gossip.layout));
         entry.card = Some(gossip.card);
         Some(Heard { peer, history })
@@ -177,7 +180,7 @@ impl Membership {
         brief: &Brief,
         effects: &mut Effects,
     ) -> Option<Heard> {
-        let Exchange { peer, link, sent } = self.exchanges.remove(&effect)?;
+        let Exchange { peer, link, sent, told } = self.exchanges.remove(&effect)?;
         let entry = self.peers.get_mut(&peer)?;
         if entry.call == Some(effect) {
             entry.call = None;
@@ -197,6 +200,7 @@ impl Membership {
                 return None;
             }
         };
+        entry.missed &= !told;
         let rtt = now.mono.since(sent);
         entry.measured(rtt);
         let theirs = gossip.clock.after(rtt / 2);

@@ -33,7 +33,7 @@ fn head() -> RequestHead {
 fn grown(count: usize) -> Net {
     let mut net = Net::new(count);
     let layout = layouts::found(id(0), role(0), ClusterId([7; 16]));
-    net.machines[0].saved = Saved { layout: Some(layout), peers: None };
+    net.machines[0].saved = Saved { layout: Some(layout), peers: None, synced: 1 };
     (0..count).for_each(|host| net.start(host));
     let hosts: Vec<usize> = (0..count).collect();
     net.until(SECOND * 10, |net| net.is_mesh(&hosts));

@@ -366,8 +366,9 @@ impl Net {
                 self.with(end.0, |node, now| node.link_down(now, end.1, "silent"));
             }
             Event::Synced { host, version } => {
+                self.machines[host].saved.synced = version;
                 self.with(host, |node, now| {
-                    node.layouts.synced(version);
+                    node.layouts.synced(version, version);
                     node.handle_timeout(now);
                 });
             }
