@@ -1,6 +1,7 @@
-//! Drops a piece of data: its references, then its block list. The blocks follow, once nobody else refers to them.
+//! Drops a piece of data that one node holds: its references, then its block list. The blocks follow, once nobody else refers to
+//! them. For data that several hold see [`void`].
 
-use super::{PAGE, commit, remove, rest, scan};
+use super::{PAGE, commit, remove, rest, scan, void};
 use crate::{
     effect::PeerError,
     flow::Window,
@@ -35,7 +36,7 @@ pub(super) async fn drop_data(
         for (row_key, value) in page.rows {
             let block = table::decode::<BlockListRow>(Table::BlockList, &value);
             let block = block.map_err(PeerError::Store)?.block;
-            let reference = remove(Table::BlockRef, key::block_ref(block, data));
+            let reference = void::unrefer(view, block, data);
             let at = Position::of_block(block);
             if quorum::same_replicas(view, position, at) {
                 ops.push(reference);

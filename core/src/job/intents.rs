@@ -1,14 +1,18 @@
 //! Data whose writer is gone: the process that wrote it has ended.
 
-use super::{PAGE, Verdict, damaged, rest, scan_local};
+use super::{
+    PAGE, Verdict, damaged, rest, scan_local,
+    void::{self, Listed},
+};
 use crate::{
     effect::PeerError,
-    id::{Position, VersionId},
+    id::{NodeId, Position, VersionId},
     quorum,
     s3::ingest::intent_row,
     store::{Batch, Guard, Op, Outcome, Table},
     table::{self, queue::Job, upload::IntentRow},
     task::Cx,
+    time::Timestamp,
     view::View,
 };
 
@@ -22,11 +26,16 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
         let began = cx.now().mono;
         let page = scan_local(cx, view, Table::Intent, from, None, PAGE).await?;
         for (row_key, value) in page.rows {
-            match stale(view, &row_key, &value) {
+            match stale(view, cx.now().wall, &row_key, &value) {
                 Ok(None) => {}
-                Ok(Some(data)) => {
-                    dropped += u64::from(give_up(cx, view, data, row_key, value).await?);
-                }
+                Ok(Some(data)) => match give_up(cx, view, data, row_key, value).await {
+                    Ok(gone) => dropped += u64::from(gone),
+                    Err(error @ PeerError::Store(_)) => return Err(error),
+                    Err(error) => {
+                        log::info!("data {:?} is left for later: {error}", data.1);
+                        verdict = Verdict::Failed;
+                    }
+                },
                 Err(error) => {
                     // One damaged row does not keep the others.
                     log::error!("intent {}: {error}", hex::encode(&row_key));
@@ -47,16 +56,21 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
 /// The data of an intent, if its writer is gone.
 fn stale(
     view: &View,
+    now: Timestamp,
     row_key: &[u8],
     value: &[u8],
 ) -> Result<Option<(Position, VersionId)>, PeerError> {
+    let found = parse(row_key).ok_or_else(|| damaged(Table::Intent, row_key))?;
+    let is_old = found.1.stamp().wall().after(void::foreign(view)) < now;
     match table::decode(Table::Intent, value).map_err(PeerError::Store)? {
-        IntentRow::Writing { boot, node: _ } if boot != view.boot => {
-            parse(row_key).map(Some).ok_or_else(|| damaged(Table::Intent, row_key))
+        IntentRow::Writing { boot, node } => {
+            let own = node == view.node || node == NodeId::default();
+            let gone = if own { boot != view.boot } else { is_old };
+            Ok(gone.then_some(found))
         }
-        IntentRow::Writing { .. } | IntentRow::Abandoned | IntentRow::Done | IntentRow::Dropped => {
-            Ok(None)
-        }
+        // Somebody has begun to find out, and has not come to an end.
+        IntentRow::Abandoned => Ok(Some(found)),
+        IntentRow::Done | IntentRow::Dropped => Ok(None),
     }
 }
 
@@ -68,6 +82,9 @@ async fn give_up(
     row_key: Vec<u8>,
     value: Vec<u8>,
 ) -> Result<bool, PeerError> {
+    if !quorum::is_sole(view, position) {
+        return void::abandon(cx, view, Listed { position, id: data }).await;
+    }
     let now = cx.now().wall;
     let ops = vec![
         Op::Enqueue { due: now, job: Job::DropData { position, data, unless: None } },

@@ -8,6 +8,7 @@
 //! When which job runs is decided by [`crate::node`].
 
 pub mod blocks;
+mod collect;
 mod data;
 mod fetch;
 mod intents;
@@ -22,6 +23,7 @@ mod sync;
 mod tests;
 mod upload;
 mod uploads;
+mod void;
 
 use std::{
     sync::{Arc, OnceLock},

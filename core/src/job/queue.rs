@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use super::{PAGE, Verdict, commit_local, damaged, data, remove, rest, scan_local, upload};
+use super::{
+    PAGE, Verdict,
+    collect::{self, Tombstone},
+    commit_local, data, remove, rest, scan_local, upload,
+    void::{self, Listed},
+};
 use crate::{
     effect::PeerError,
     flow::Window,
     id::Hash,
-    store::{Batch, Guard, Op, Outcome, StoreError, Table},
+    quorum,
+    store::{Op, StoreError, Table},
     table::{self, queue::Job},
     task::Cx,
     time::Timestamp,
@@ -68,10 +74,13 @@ async fn range(
         if seen / TELL > before / TELL {
             log::info!("queue: {seen} jobs taken up in this run, and more are due");
         }
-        let (mut reaps, mut others) = (Vec::new(), Vec::new());
+        let (mut reaps, mut tombstones, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for (row_key, value) in page.rows {
             match table::decode::<Job>(Table::Queue, &value) {
                 Ok(Job::Reap { block }) => reaps.push((row_key, block)),
+                Ok(Job::Collect { table, key, value }) => {
+                    tombstones.push(Tombstone { table, key, value, queued: row_key });
+                }
                 Ok(job) => others.push((row_key, job)),
                 Err(error) => {
                     // It cannot be put off, only left where it is.
@@ -81,6 +90,7 @@ async fn range(
             }
         }
         reap(cx, view, reaps).await?;
+        forget(cx, view, tombstones).await?;
         side_by_side(cx, view, others).await?;
         let Some(next) = page.next else { return Ok(verdict) };
         from = next;
@@ -109,6 +119,21 @@ async fn reap(cx: Cx, view: &View, entries: Vec<(Vec<u8>, Hash)>) -> Result<(), 
     Ok(())
 }
 
+/// Forgets tombstones, by the page. One that fails is found by trying each alone.
+async fn forget(cx: Cx, view: &View, tombstones: Vec<Tombstone>) -> Result<(), PeerError> {
+    match collect::collect(cx, view, tombstones.clone()).await {
+        Err(PeerError::Store(StoreError::Damaged { .. })) => {}
+        done => return done,
+    }
+    for tombstone in tombstones {
+        if let Err(error) = collect::collect(cx, view, vec![tombstone.clone()]).await {
+            let Tombstone { table, key, value, queued } = tombstone;
+            put_off(cx, view, queued, Job::Collect { table, key, value }, error).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn side_by_side(cx: Cx, view: &View, entries: Vec<Entry>) -> Result<(), PeerError> {
     let mut window = Window::new(WINDOW);
     for (row_key, job) in entries {
@@ -131,62 +156,27 @@ async fn side_by_side(cx: Cx, view: &View, entries: Vec<Entry>) -> Result<(), Pe
 /// Does a job and strikes it off, or puts it off. An error is one of the database.
 async fn one(cx: Cx, view: &View, row_key: Vec<u8>, job: Job) -> Result<(), PeerError> {
     let done = match &job {
-        Job::DropData { position, data, unless: _ } => {
+        Job::DropData { position, data, unless: _ } if quorum::is_sole(view, *position) => {
             data::drop_data(cx, view, *position, *data).await
         }
-        Job::DropUpload { position, upload, unless: _ } => {
+        Job::DropUpload { position, upload, unless: _ } if quorum::is_sole(view, *position) => {
             upload::drop_upload(cx, view, *position, *upload).await
+        }
+        Job::DropData { position, data: id, unless }
+        | Job::DropUpload { position, upload: id, unless } => {
+            let listed = Listed { position: *position, id: *id };
+            void::drop_listed(cx, view, listed, unless.as_deref()).await
         }
         Job::TidyUpload { position, upload } => {
             upload::tidy_upload(cx, view, *position, *upload).await
         }
-        Job::Collect { table, key, value } => {
-            let tombstone = Tombstone { table: *table, key, value };
-            match collect(cx, view, tombstone, &row_key).await {
-                Ok(Collected::AndStruckOff) => return Ok(()),
-                Ok(Collected::NotAny) => Ok(()),
-                Err(error) => Err(error),
-            }
-        }
+        Job::Collect { .. } => panic!("tombstones are collected by the page"),
         Job::Reap { .. } => panic!("blocks are reaped by the page"),
         Job::Fetch { .. } => panic!("blocks to be fetched are in a table of their own"),
     };
     match done {
         Ok(()) => commit_local(cx, view, vec![remove(Table::Queue, row_key)]).await,
         Err(error) => put_off(cx, view, row_key, job, error).await,
-    }
-}
-
-struct Tombstone<'a> {
-    table: u8,
-    key: &'a [u8],
-    value: &'a [u8],
-}
-
-enum Collected {
-    /// The tombstone is forgotten, and the queue's row with it.
-    AndStruckOff,
-    /// The row has changed: there is nothing to forget.
-    NotAny,
-}
-
-/// Forgets a tombstone of this node (each replica forgets its own) and strikes the job off, in one transaction.
-async fn collect(
-    cx: Cx,
-    view: &View,
-    tombstone: Tombstone<'_>,
-    queue_key: &[u8],
-) -> Result<Collected, PeerError> {
-    let Some(table) = Table::ALL.get(usize::from(tombstone.table)).copied() else {
-        return Err(damaged(Table::Queue, queue_key));
-    };
-    let key = tombstone.key.to_vec();
-    let ops = vec![remove(table, key.clone()), remove(Table::Queue, queue_key.to_vec())];
-    let unchanged = Guard::Unchanged { table, key, value: tombstone.value.to_vec() };
-    let batch = Batch::new(cx.now().wall, ops).guarded(unchanged);
-    match cx.commit(view.node, batch).await? {
-        Outcome::Applied(_) => Ok(Collected::AndStruckOff),
-        Outcome::Refused { .. } => Ok(Collected::NotAny),
     }
 }
 

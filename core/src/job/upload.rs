@@ -3,15 +3,20 @@
 
 use std::collections::BTreeSet;
 
-use super::{PAGE, commit, remove, rest, scan};
+use super::{
+    PAGE, Page, commit, commit_local, remove, rest, scan, scan_local,
+    void::{self, Listed},
+};
 use crate::{
     effect::PeerError,
     id::{Position, VersionId},
+    quorum,
+    s3::ingest::intent_row,
     store::{Op, Table},
     table::{
         self, key,
         queue::Job,
-        upload::{ManifestRow, PartRow},
+        upload::{IntentRow, ManifestRow, PartRow},
     },
     task::Cx,
     view::View,
@@ -20,7 +25,7 @@ use crate::{
 /// Manifest pages read at a time: 500 parts each, about 40 KiB.
 const MANIFEST_PAGE: usize = 2;
 
-/// Queues the data of every part for dropping, and forgets the parts and the manifest. What is queued and the row that led to
+/// Drops an upload of one replica: queues the data of every part for dropping, and forgets the parts and the manifest. What is queued and the row that led to
 /// it change hands in one transaction.
 pub(super) async fn drop_upload(
     cx: Cx,
@@ -28,26 +33,17 @@ pub(super) async fn drop_upload(
     position: Position,
     upload: VersionId,
 ) -> Result<(), PeerError> {
-    drop_parts(cx, view, position, upload, &BTreeSet::new()).await?;
-    loop {
-        let began = cx.now().mono;
-        let range = range(key::manifest(position, upload, 0));
-        let page = scan(cx, view, position, Table::Manifest, range, MANIFEST_PAGE).await?;
-        let mut ops = Vec::new();
-        for (row_key, value) in page.rows {
-            let row = table::decode::<ManifestRow>(Table::Manifest, &value);
-            let parts = row.map_err(PeerError::Store)?.parts.into_iter();
-            ops.extend(parts.map(|part| drop_data(cx, position, part.part.data)));
-            ops.push(remove(Table::Manifest, row_key));
-        }
-        if !ops.is_empty() {
-            commit(cx, view, position, ops).await?;
-        }
-        if page.next.is_none() {
-            return Ok(());
-        }
-        rest(cx, began, 1).await;
-    }
+    let whose = Whose { cx, view, position, own: false };
+    whose.drop_parts(upload, &BTreeSet::new()).await?;
+    whose.drop_manifest(upload).await
+}
+
+/// Removes what this node has of an upload that is dropped.
+pub(super) async fn clear(cx: Cx, view: &View, listed: Listed) -> Result<(), PeerError> {
+    let Listed { position, id } = listed;
+    let whose = Whose { cx, view, position, own: true };
+    whose.drop_parts(id, &BTreeSet::new()).await?;
+    whose.drop_manifest(id).await
 }
 
 /// Queues the data of those parts for dropping that the completed object does not name, and forgets all part rows. The object
@@ -73,38 +69,104 @@ pub(super) async fn tidy_upload(
             None => break,
         }
     }
-    drop_parts(cx, view, position, upload, &named).await
-}
-
-/// Forgets the part rows of an upload, and queues the data of those not in `spared` for dropping.
-async fn drop_parts(
-    cx: Cx,
-    view: &View,
-    position: Position,
-    upload: VersionId,
-    spared: &BTreeSet<VersionId>,
-) -> Result<(), PeerError> {
-    loop {
-        let began = cx.now().mono;
-        let range = range(key::part(position, upload, 0));
-        let page = scan(cx, view, position, Table::Part, range, PAGE).await?;
-        let mut ops = Vec::with_capacity(2 * page.rows.len());
-        for (row_key, value) in page.rows {
-            let row = table::decode::<PartRow>(Table::Part, &value).map_err(PeerError::Store)?;
-            if !spared.contains(&row.data) {
-                ops.push(drop_data(cx, position, row.data));
-            }
-            ops.push(remove(Table::Part, row_key));
-        }
-        if !ops.is_empty() {
-            commit(cx, view, position, ops).await?;
-        }
-        if page.next.is_none() {
+    let listed = Listed { position, id: upload };
+    let own = !quorum::is_sole(view, position);
+    if own {
+        let fate = void::fate(cx, view, listed).await?;
+        if fate == Some(IntentRow::Dropped) {
+            // The object is gone already, and so is the upload.
             return Ok(());
         }
-        rest(cx, began, 1).await;
+        if named.is_empty() {
+            // The replicas that know what the object is made of do not answer, or have dropped it since and do not say so yet.
+            return Err(PeerError::Syncing);
+        }
+        if fate != Some(IntentRow::Done) {
+            // From now on rows of parts are void, whoever brings them.
+            commit(cx, view, position, vec![intent_row(position, upload, IntentRow::Done)]).await?;
+        }
+    }
+    Whose { cx, view, position, own }.drop_parts(upload, &named).await
+}
+
+/// Whose rows of an upload go: those of all replicas, or this node's own.
+struct Whose<'a> {
+    cx: Cx,
+    view: &'a View,
+    position: Position,
+    own: bool,
+}
+
+impl Whose<'_> {
+    async fn scan(&self, table: Table, range: KeyRange, limit: usize) -> Result<Page, PeerError> {
+        if self.own {
+            scan_local(self.cx, self.view, table, range.0, range.1, limit).await
+        } else {
+            scan(self.cx, self.view, self.position, table, range, limit).await
+        }
+    }
+
+    async fn commit(&self, ops: Vec<Op>) -> Result<(), PeerError> {
+        if ops.is_empty() {
+            Ok(())
+        } else if self.own {
+            commit_local(self.cx, self.view, ops).await
+        } else {
+            commit(self.cx, self.view, self.position, ops).await
+        }
+    }
+
+    /// Forgets the part rows of an upload, and queues the data of those not in `spared` for dropping.
+    async fn drop_parts(
+        &self,
+        upload: VersionId,
+        spared: &BTreeSet<VersionId>,
+    ) -> Result<(), PeerError> {
+        loop {
+            let began = self.cx.now().mono;
+            let range = range(key::part(self.position, upload, 0));
+            let page = self.scan(Table::Part, range, PAGE).await?;
+            let mut ops = Vec::with_capacity(2 * page.rows.len());
+            for (row_key, value) in page.rows {
+                let row = table::decode::<PartRow>(Table::Part, &value);
+                let data = row.map_err(PeerError::Store)?.data;
+                if !spared.contains(&data) {
+                    ops.push(drop_data(self.cx, self.position, data));
+                }
+                ops.push(remove(Table::Part, row_key));
+            }
+            self.commit(ops).await?;
+            if page.next.is_none() {
+                return Ok(());
+            }
+            rest(self.cx, began, 1).await;
+        }
+    }
+
+    /// Forgets the manifest of an upload, and queues the data of all its parts for dropping.
+    async fn drop_manifest(&self, upload: VersionId) -> Result<(), PeerError> {
+        loop {
+            let began = self.cx.now().mono;
+            let range = range(key::manifest(self.position, upload, 0));
+            let page = self.scan(Table::Manifest, range, MANIFEST_PAGE).await?;
+            let mut ops = Vec::new();
+            for (row_key, value) in page.rows {
+                let row = table::decode::<ManifestRow>(Table::Manifest, &value);
+                let parts = row.map_err(PeerError::Store)?.parts.into_iter();
+                ops.extend(parts.map(|part| drop_data(self.cx, self.position, part.part.data)));
+                ops.push(remove(Table::Manifest, row_key));
+            }
+            self.commit(ops).await?;
+            if page.next.is_none() {
+                return Ok(());
+            }
+            rest(self.cx, began, 1).await;
+        }
     }
 }
+
+/// First key, and first key not wanted.
+type KeyRange = (Vec<u8>, Option<Vec<u8>>);
 
 /// All rows of an upload, given the key of its first: position and upload, then a number of two bytes.
 fn range(mut first: Vec<u8>) -> (Vec<u8>, Option<Vec<u8>>) {

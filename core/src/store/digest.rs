@@ -427,3 +427,7 @@ pub(super) fn is_spent(
 pub fn payload(inline: Option<serde_bytes::ByteBuf>) -> Option<Bytes> {
     inline.map(|bytes| Bytes::from(bytes.into_vec()))
 }
+
+#[cfg(test)]
+#[path = "digest_tests.rs"]
+mod tests;

@@ -13,6 +13,7 @@ mod replicas;
 mod scrub;
 mod sync;
 mod tidying;
+mod tombstones;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

@@ -167,7 +167,6 @@ impl Replicas {
     }
 
     /// Everything that is due happens, and becomes due, for some days, on all nodes that are up.
-    #[allow(dead_code)]
     pub(super) fn settle(&mut self) {
         for _ in 0..8 {
             for job in [Job::Intents, Job::Queue, Job::Sync] {

@@ -1,0 +1,267 @@
+//! What is deleted among several replicas stays deleted, and is forgotten once all of them know.
+
+use super::{
+    replicas::{Replicas, layout, node},
+    *,
+};
+use crate::{
+    id::BucketId,
+    table::{
+        block::BlockListRow,
+        merge::Row,
+        object::{Content, Data, Meta, ObjectRow, Parts},
+        upload::{ManifestPart, ManifestRow, PartRow, UploadRow},
+    },
+};
+
+const BUCKET: BucketId = BucketId([4; 16]);
+
+fn merge<R: Row>(key: Vec<u8>, row: &R) -> Op {
+    Op::Merge { table: R::TABLE, key, value: table::encode(row), inline: None }
+}
+
+fn position() -> Position {
+    Position::of_shard(BUCKET, 0)
+}
+
+fn object(at: u64, content: Content) -> Op {
+    let key = key::object(BUCKET, 0, b"key");
+    merge(key, &ObjectRow { version: id(at), content })
+}
+
+/// Two blocks of data, as a writer leaves them.
+fn data(number: u64) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for (offset, hash) in [[0x12; 32], [0xf0; 32]].into_iter().enumerate() {
+        let row = BlockListRow { block: Hash(hash), len: 1 };
+        ops.push(merge(key::block_list(position(), id(number), offset as u64), &row));
+        let row = BlockRefRow::Live { owner: Some(position()) };
+        ops.push(merge(key::block_ref(Hash(hash), id(number)), &row));
+    }
+    ops
+}
+
+fn blocks(number: u64) -> Content {
+    let meta = Meta { size: 2, ..Meta::default() };
+    Content::Blocks(meta, Data { data: id(number), block_max: 1 })
+}
+
+fn three() -> Replicas {
+    Replicas::new(vec![layout(1, &[1, 2, 3])])
+}
+
+impl Replicas {
+    fn everywhere(&mut self, ops: Vec<Op>) {
+        for at in 1..=3 {
+            self.apply(at, ops.clone());
+        }
+    }
+
+    /// Asserts that every replica has so many rows.
+    fn has(&self, table: Table, rows: usize) {
+        for at in 1..=3 {
+            assert_eq!(self.count_rows(at, table), rows, "{table:?} of {at}");
+        }
+    }
+
+    fn is_empty(&self) {
+        for table in crate::store::digest::SHARDED {
+            self.has(table, 0);
+        }
+        self.has(Table::Fingerprint, 0);
+        self.has(Table::Queue, 0);
+    }
+}
+
+#[test]
+fn deleted_data_goes_everywhere_and_leaves_nothing() {
+    let mut cluster = three();
+    cluster.everywhere([data(5), vec![object(1, blocks(5))]].concat());
+    cluster.everywhere(vec![object(2, Content::Deleted)]);
+    cluster.settle();
+    cluster.is_empty();
+}
+
+#[test]
+fn a_replica_that_was_away_brings_nothing_back() {
+    let mut cluster = three();
+    cluster.everywhere([data(5), vec![object(1, blocks(5))]].concat());
+    cluster.down.insert(node(3));
+    for at in [1, 2] {
+        cluster.apply(at, vec![object(2, Content::Deleted)]);
+    }
+    // For weeks.
+    for _ in 0..4 {
+        cluster.settle();
+    }
+    for at in [1, 2] {
+        assert_eq!(cluster.count_rows(at, Table::BlockList), 0);
+        assert_eq!(cluster.count_rows(at, Table::Object), 1, "the tombstone waits");
+        assert_eq!(cluster.count_rows(at, Table::BlockRef), 2, "these too");
+        assert_eq!(cluster.count_rows(at, Table::Intent), 1);
+    }
+    cluster.down.clear();
+    cluster.sync();
+    let value = cluster.stores[&node(3)].get(Table::Object, &key::object(BUCKET, 0, b"key"));
+    let row: ObjectRow = table::decode(Table::Object, &value.unwrap().unwrap()).unwrap();
+    assert_eq!(row.content, Content::Deleted);
+    cluster.settle();
+    cluster.is_empty();
+}
+
+#[test]
+fn a_tombstone_that_one_replica_lacks_is_kept() {
+    let mut cluster = three();
+    for at in [1, 2] {
+        cluster.apply(at, vec![object(2, Content::Deleted)]);
+    }
+    cluster.pass(LONG);
+    for at in 1..=3 {
+        assert_eq!(cluster.run(at, Job::Queue), Verdict::Done);
+    }
+    assert_eq!([1, 2, 3].map(|at| cluster.count_rows(at, Table::Object)), [1, 1, 0]);
+    cluster.sync();
+    cluster.has(Table::Object, 1);
+}
+
+#[test]
+fn lists_of_dropped_data_stay_away_whoever_brings_them() {
+    let mut cluster = three();
+    cluster.apply(1, data(5));
+    for at in [2, 3] {
+        cluster.apply(at, vec![intent_row(position(), id(5), IntentRow::Dropped)]);
+    }
+    assert_eq!(cluster.run(2, Job::Sync), Verdict::Synced { version: 1 });
+    assert_eq!(cluster.count_rows(2, Table::BlockList), 0);
+    cluster.settle();
+    cluster.is_empty();
+}
+
+#[test]
+fn data_that_is_named_again_is_kept() {
+    let mut cluster = three();
+    cluster.everywhere([data(5), vec![object(1, blocks(5))]].concat());
+    // Somebody came in between, and the writer went round again.
+    cluster.everywhere(vec![object(2, Content::Deleted)]);
+    cluster.everywhere(vec![object(3, blocks(5))]);
+    cluster.settle();
+    cluster.has(Table::Object, 1);
+    cluster.has(Table::BlockList, 2);
+    cluster.has(Table::BlockRef, 2);
+    cluster.has(Table::Queue, 0);
+}
+
+fn part(number: u64) -> PartRow {
+    PartRow { data: id(number), size: 2, block_max: 1, etag: String::new(), checksum: None }
+}
+
+/// An upload of two parts, of which the object is made of the first.
+fn completed() -> Vec<Op> {
+    let named = ManifestPart { number: 1, offset: 0, part: part(5) };
+    let parts = Parts { upload: id(3), count: 1, pages: vec![0] };
+    let meta = Meta { size: 2, ..Meta::default() };
+    vec![
+        merge(key::manifest(position(), id(3), 0), &ManifestRow { parts: vec![named] }),
+        object(9, Content::Parts(meta, parts)),
+        merge(key::upload(BUCKET, 0, b"key", id(3)), &UploadRow::Closed { etag: Some("e".into()) }),
+    ]
+}
+
+fn parts() -> Vec<Op> {
+    let row = |number, of| merge(key::part(position(), id(3), number), &part(of));
+    [data(5), data(6), vec![row(1, 5), row(2, 6)]].concat()
+}
+
+#[test]
+fn a_completed_upload_keeps_what_it_names_on_every_replica() {
+    let mut cluster = three();
+    cluster.everywhere(parts());
+    cluster.everywhere(completed());
+    cluster.settle();
+    cluster.has(Table::Part, 0);
+    cluster.has(Table::Manifest, 1);
+    cluster.has(Table::BlockList, 2);
+    cluster.has(Table::BlockRef, 2);
+    cluster.has(Table::Intent, 0);
+    cluster.has(Table::Queue, 0);
+    assert_eq!(cluster.rows_of(1), cluster.rows_of(2));
+
+    cluster.everywhere(vec![object(10, Content::Deleted)]);
+    cluster.settle();
+    cluster.is_empty();
+}
+
+#[test]
+fn a_replica_that_does_not_know_the_manifest_drops_no_part() {
+    let mut cluster = three();
+    cluster.everywhere(parts());
+    // It has heard that the upload is closed, from one that is away now, and of nothing else.
+    cluster.apply(1, completed().split_off(2));
+    cluster.down.insert(node(3));
+    cluster.run(1, Job::Queue);
+    cluster.run(2, Job::Queue);
+    assert_eq!(cluster.count_rows(1, Table::Part), 2);
+    assert_eq!(cluster.count_rows(1, Table::Intent), 0);
+    cluster.down.clear();
+    cluster.apply(3, completed());
+    cluster.settle();
+    cluster.has(Table::BlockList, 2);
+    cluster.has(Table::Part, 0);
+}
+
+#[test]
+fn an_aborted_upload_goes_everywhere() {
+    let mut cluster = three();
+    cluster.everywhere(parts());
+    let closed = UploadRow::Closed { etag: None };
+    cluster.apply(2, vec![merge(key::upload(BUCKET, 0, b"key", id(3)), &closed)]);
+    cluster.settle();
+    cluster.is_empty();
+}
+
+fn writing(boot: u64) -> Op {
+    intent_row(position(), id(5), IntentRow::Writing { boot, node: node(1) })
+}
+
+#[test]
+fn what_an_earlier_run_of_a_node_left_is_dropped_everywhere() {
+    let mut cluster = three();
+    cluster.everywhere([vec![writing(1)], data(5)].concat());
+    cluster.boot = 2;
+    assert_eq!(cluster.run(1, Job::Intents), Verdict::Done);
+    cluster.settle();
+    cluster.is_empty();
+}
+
+#[test]
+fn data_that_one_replica_knows_to_be_named_is_kept() {
+    let mut cluster = three();
+    cluster.everywhere([vec![writing(1)], data(5)].concat());
+    let named = vec![intent_row(position(), id(5), IntentRow::Done), object(1, blocks(5))];
+    cluster.apply(3, named);
+    cluster.boot = 2;
+    cluster.down.insert(node(3));
+    assert_eq!(cluster.run(1, Job::Intents), Verdict::Failed, "all have to say");
+    cluster.down.clear();
+    assert_eq!(cluster.run(1, Job::Intents), Verdict::Done);
+    cluster.settle();
+    cluster.has(Table::BlockList, 2);
+    cluster.has(Table::Object, 1);
+    cluster.has(Table::Intent, 0);
+}
+
+#[test]
+fn an_abandoned_writer_comes_too_late() {
+    let mut cluster = three();
+    cluster.everywhere([vec![writing(1)], data(5)].concat());
+    cluster.boot = 2;
+    cluster.down.insert(node(3));
+    cluster.run(1, Job::Intents);
+    let ops = vec![intent_row(position(), id(5), IntentRow::Done), object(1, blocks(5))];
+    let wanted = crate::store::Guard::Wanted { position: position(), data: id(5) };
+    let batch = Batch::new(Timestamp(0), ops).guarded(wanted);
+    let mut outcome = |at| apply(&batch, cluster.stores.get_mut(&node(at)).unwrap(), &DELAYS);
+    assert_eq!(outcome(1), Ok(Outcome::Refused { guard: 0 }));
+    assert_eq!(outcome(2), Ok(Outcome::Refused { guard: 0 }));
+    assert!(matches!(outcome(3), Ok(Outcome::Applied(_))), "it has not heard");
+}

@@ -1,0 +1,184 @@
+//! Dropping data and uploads that several nodes hold.
+//!
+//! First it is decided: the intent of the id becomes *dropped* on a write quorum, and from there spreads like any row. Each
+//! replica that learns of it queues the rest for itself: rows under the id are void there and go, and references to its blocks
+//! become tombstones, because who has not heard of it yet would bring them back otherwise.
+
+use std::time::Duration;
+
+use super::{PAGE, commit, commit_local, remove, rest, scan_local, upload};
+use crate::{
+    effect::PeerError,
+    id::{Hash, Position, VersionId},
+    quorum,
+    s3::ingest::intent_row,
+    store::{Op, Read, Table},
+    table::{
+        self,
+        block::{BlockListRow, BlockRefRow},
+        key,
+        object::{Content, ObjectRow},
+        upload::IntentRow,
+    },
+    task::Cx,
+    view::View,
+};
+
+/// Data or an upload: both are listed at a position, under an id, and have an intent there.
+#[derive(Clone, Copy)]
+pub(super) struct Listed {
+    pub(super) position: Position,
+    pub(super) id: VersionId,
+}
+
+/// Gives up what is listed under an id, unless the object row of key `unless` names it.
+pub(super) async fn drop_listed(
+    cx: Cx,
+    view: &View,
+    listed: Listed,
+    unless: Option<&[u8]>,
+) -> Result<(), PeerError> {
+    let Listed { position, id } = listed;
+    if fate(cx, view, listed).await? == Some(IntentRow::Dropped) {
+        return clear(cx, view, listed).await;
+    }
+    if let Some(row_key) = unless
+        && is_named(cx, view, listed, row_key).await?
+    {
+        return Ok(());
+    }
+    // Each replica that merges this, this node too, queues the rest.
+    commit(cx, view, position, vec![intent_row(position, id, IntentRow::Dropped)]).await
+}
+
+/// What this node knows of an id's fate.
+pub(super) async fn fate(
+    cx: Cx,
+    view: &View,
+    listed: Listed,
+) -> Result<Option<IntentRow>, PeerError> {
+    let key = key::intent(listed.position, listed.id);
+    let values = quorum::get_local(cx, view, vec![(Table::Intent, key)]).await?;
+    let row = values.into_iter().flatten().next();
+    row.map(|value| table::decode(Table::Intent, &value)).transpose().map_err(PeerError::Store)
+}
+
+/// Whether the object's current version is made of this after all: its writer went round again under a later version.
+async fn is_named(cx: Cx, view: &View, listed: Listed, row_key: &[u8]) -> Result<bool, PeerError> {
+    let read = Read::Get(vec![(Table::Object, row_key.to_vec())]);
+    let values = quorum::read(cx, view, listed.position, read).await?.into_values();
+    let Some(value) = values.into_iter().flatten().next() else { return Ok(false) };
+    let row: ObjectRow = table::decode(Table::Object, &value).map_err(PeerError::Store)?;
+    Ok(match row.content {
+        Content::Blocks(_, data) => data.data == listed.id,
+        Content::Parts(_, parts) => parts.upload == listed.id,
+        Content::Deleted | Content::Inline(_) => false,
+    })
+}
+
+/// Removes what this node has under an id that is dropped.
+async fn clear(cx: Cx, view: &View, listed: Listed) -> Result<(), PeerError> {
+    upload::clear(cx, view, listed).await?;
+    let Listed { position, id } = listed;
+    let mut first = key::block_list(position, id, 0);
+    first.truncate(first.len() - size_of::<u64>());
+    let until = key::after_prefix(&first);
+    loop {
+        let began = cx.now().mono;
+        let page =
+            scan_local(cx, view, Table::BlockList, first.clone(), until.clone(), PAGE).await?;
+        let mut blocks = Vec::with_capacity(page.rows.len());
+        let mut ops = Vec::with_capacity(page.rows.len());
+        for (row_key, value) in page.rows {
+            let row = table::decode::<BlockListRow>(Table::BlockList, &value);
+            blocks.push(row.map_err(PeerError::Store)?.block);
+            ops.push(remove(Table::BlockList, row_key));
+        }
+        drop_references(cx, view, id, blocks).await?;
+        if !ops.is_empty() {
+            commit_local(cx, view, ops).await?;
+        }
+        if page.next.is_none() {
+            return Ok(());
+        }
+        rest(cx, began, 1).await;
+    }
+}
+
+/// Drops the references of data to these blocks, in a batch for each replica set. The other replicas of the list do the same:
+/// whoever comes late finds it done.
+async fn drop_references(
+    cx: Cx,
+    view: &View,
+    data: VersionId,
+    blocks: Vec<Hash>,
+) -> Result<(), PeerError> {
+    // Not more groups than a page has rows.
+    let mut groups: Vec<(Position, Vec<Hash>)> = Vec::new();
+    for block in blocks {
+        let at = Position::of_block(block);
+        match groups.iter_mut().find(|(first, _)| quorum::same_replicas(view, *first, at)) {
+            Some((_, blocks)) => blocks.push(block),
+            None => groups.push((at, vec![block])),
+        }
+    }
+    for (at, blocks) in groups {
+        let keys = blocks.iter().map(|block| (Table::BlockRef, key::block_ref(*block, data)));
+        let rows = quorum::read(cx, view, at, Read::Get(keys.collect())).await?.into_values();
+        let mut ops = Vec::new();
+        for (block, value) in blocks.into_iter().zip(rows) {
+            let row = value.map(|value| table::decode::<BlockRefRow>(Table::BlockRef, &value));
+            let is_dropped =
+                row.transpose().map_err(PeerError::Store)? == Some(BlockRefRow::Dropped);
+            if !is_dropped {
+                ops.push(unrefer(view, block, data));
+            }
+        }
+        if !ops.is_empty() {
+            commit(cx, view, at, ops).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The change that ends a reference: where one node holds it, it is gone; where several do, that is remembered until all know.
+pub(super) fn unrefer(view: &View, block: Hash, data: VersionId) -> Op {
+    let key = key::block_ref(block, data);
+    if quorum::is_sole(view, Position::of_block(block)) {
+        return remove(Table::BlockRef, key);
+    }
+    let value = table::encode(&BlockRefRow::Dropped);
+    Op::Merge { table: Table::BlockRef, key, value, inline: None }
+}
+
+/// An intent of another node is not looked at before its data is this old: then its writer may not name it any more, and cannot
+/// be disturbed. See [`Guard::Before`](crate::store::Guard::Before); an hour is for clocks that differ.
+pub(super) fn foreign(view: &View) -> Duration {
+    view.config.tombstone_delay + Duration::from_secs(3600)
+}
+
+/// Drops the data of an intent whose writer is gone, unless some replica knows that it was named. False if so.
+///
+/// First every replica is told that the data is abandoned, so that a batch that names it and is still under way is refused
+/// wherever it has not been applied yet. Then each is asked whether it was applied there. A replica that does not answer may be
+/// the one that knows, so all have to.
+pub(super) async fn abandon(cx: Cx, view: &View, listed: Listed) -> Result<bool, PeerError> {
+    let Listed { position, id } = listed;
+    let holders = view.ring.holders(position);
+    for node in &holders {
+        let ops = vec![intent_row(position, id, IntentRow::Abandoned)];
+        cx.commit(*node, crate::store::Batch::new(cx.now().wall, ops)).await?;
+    }
+    let mut verdict = IntentRow::Dropped;
+    for node in holders {
+        let read = Read::Get(vec![(Table::Intent, key::intent(position, id))]);
+        for value in cx.read(node, read).await?.into_values().into_iter().flatten() {
+            let row: IntentRow = table::decode(Table::Intent, &value).map_err(PeerError::Store)?;
+            if row == IntentRow::Done {
+                verdict = IntentRow::Done;
+            }
+        }
+    }
+    commit(cx, view, position, vec![intent_row(position, id, verdict)]).await?;
+    Ok(verdict == IntentRow::Dropped)
+}
