@@ -1,5 +1,6 @@
-//! `mews`: the command line of Mews. So far, the load generator.
+//! `mews`: the command line of Mews: commands for operators, and the load generator.
 
+mod admin;
 mod bench;
 
 use std::{io::Write, process::ExitCode};
@@ -25,6 +26,18 @@ struct TopLevel {
     /// print the version and exit
     #[argh(switch)]
     version: bool,
+    /// where the Admin API is (default: MEWS_ADMIN_URL, or http://127.0.0.1:3903)
+    #[argh(option)]
+    admin: Option<String>,
+    /// the admin token (default: MEWS_ADMIN_TOKEN, or what is in --dir)
+    #[argh(option)]
+    token: Option<String>,
+    /// where `mewsd quickstart` keeps its store (default ./mews-data)
+    #[argh(option, default = "String::from(\"./mews-data\")")]
+    dir: String,
+    /// print JSON instead of a table
+    #[argh(switch)]
+    json: bool,
     #[argh(subcommand)]
     command: Option<Command>,
 }
@@ -32,6 +45,15 @@ struct TopLevel {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand)]
 enum Command {
+    Status(admin::args::Status),
+    Health(admin::args::Health),
+    Stats(admin::args::Stats),
+    Node(admin::args::Node),
+    Layout(admin::args::Layout),
+    Repair(admin::args::Repair),
+    Worker(admin::args::Worker),
+    Block(admin::args::Block),
+    JsonApi(admin::args::JsonApi),
     Bench(bench::Args),
 }
 
@@ -39,7 +61,7 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let program = words.next().unwrap_or_else(|| "mews".to_owned());
     let program = program.rsplit('/').next().unwrap_or("mews").to_owned();
-    let words: Vec<String> = words.collect();
+    let words = globals_first(words.collect());
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let misused = |reason: &str| {
         let hint = format!("Run `{program} --help` for what is understood.");
@@ -52,7 +74,7 @@ fn main() -> ExitCode {
             let text = format!("{program} {}\n", env!("CARGO_PKG_VERSION"));
             say(&mut std::io::stdout(), &text, DONE)
         }
-        Ok(TopLevel { command: None, .. }) => misused("say what to do, for example `bench`"),
+        Ok(TopLevel { command: None, .. }) => misused("say what to do, for example `status`"),
         Ok(TopLevel { command: Some(Command::Bench(args)), .. }) => match bench::run(args) {
             Ok(()) => ExitCode::from(DONE),
             Err(bench::Failure::Usage(reason)) => misused(&reason),
@@ -60,7 +82,66 @@ fn main() -> ExitCode {
                 say(&mut std::io::stderr(), &format!("{program}: {reason}\n"), FAILED)
             }
         },
+        Ok(TopLevel { command: Some(command), admin, token, dir, json, .. }) => {
+            let target = admin::Target { url: admin, token, dir };
+            match operate(command, target) {
+                Ok(done) => {
+                    let (text, failed) = done.outcome(json);
+                    let code = if failed.is_some() { FAILED } else { DONE };
+                    if let Some(reason) = failed.filter(|reason| !reason.is_empty()) {
+                        // The exit code says it, too.
+                        let _unheard = writeln!(std::io::stderr(), "{program}: {reason}");
+                    }
+                    say(&mut std::io::stdout(), &text, code)
+                }
+                Err(admin::Failure::Usage(reason)) => misused(&reason),
+                Err(admin::Failure::Failed(reason)) => {
+                    say(&mut std::io::stderr(), &format!("{program}: {reason}\n"), FAILED)
+                }
+            }
+        }
     }
+}
+
+/// Does what an operator asks.
+fn operate(command: Command, target: admin::Target) -> Result<admin::Done, admin::Failure> {
+    let client = admin::Client::new(target)?;
+    match command {
+        Command::Status(_) => admin::status(&client),
+        Command::Health(args) => admin::health(&client, &args),
+        Command::Stats(_) => admin::stats(&client),
+        Command::Node(args) => admin::node(&client, args),
+        Command::Layout(args) => admin::layout(&client, args),
+        Command::Repair(args) => admin::repair(&client, &args),
+        Command::Worker(args) => admin::worker(&client, args),
+        Command::Block(args) => admin::block(&client, args),
+        Command::JsonApi(args) => admin::json_api(&client, &args),
+        Command::Bench(_) => {
+            Err(admin::Failure::Usage("`bench` does not use the Admin API".to_owned()))
+        }
+    }
+}
+
+/// Moves the options that every command has to the front, where `argh` looks for them: people write them anywhere. Those of
+/// `bench` are its own.
+fn globals_first(words: Vec<String>) -> Vec<String> {
+    if words.iter().any(|word| word == "bench") {
+        return words;
+    }
+    let (mut front, mut rest) = (Vec::new(), Vec::new());
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--json" => front.push(word),
+            "--admin" | "--token" | "--dir" => {
+                front.push(word);
+                front.extend(words.next());
+            }
+            _ => rest.push(word),
+        }
+    }
+    front.extend(rest);
+    front
 }
 
 /// Writes a text and gives the exit code: 1 if it could not be written.

@@ -1,0 +1,384 @@
+//! The commands for operators: each is one call of the Admin API or two, and a text made of the answer.
+
+pub mod args;
+mod client;
+mod show;
+#[cfg(test)]
+mod tests;
+
+use std::{thread, time::Duration};
+
+use serde_json::{Value, json};
+
+pub use client::{Client, Target};
+
+/// Why a command was not done.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line makes no sense.
+    Usage(String),
+    /// It failed; the text says what to do.
+    Failed(String),
+}
+
+/// What a command gives.
+#[derive(Debug)]
+pub struct Done {
+    /// For people.
+    text: String,
+    /// For `--json`.
+    json: Value,
+    /// Why the exit code is 1 all the same.
+    failed: Option<String>,
+}
+
+impl Done {
+    fn new(json: Value, show: impl Fn(&Value) -> String) -> Self {
+        Self { text: show(&json), json, failed: None }
+    }
+
+    /// The answers of nodes: failed if any of them did.
+    fn each(json: Value, one: impl Fn(&Value) -> String) -> Self {
+        Self { text: show::each(&json, one), failed: show::errors(&json), json }
+    }
+
+    /// What to print, and why the command has failed all the same.
+    pub fn outcome(self, as_json: bool) -> (String, Option<String>) {
+        let text = if as_json { format!("{:#}\n", self.json) } else { self.text };
+        (text, self.failed)
+    }
+}
+
+/// `mews status`.
+pub fn status(client: &Client) -> Result<Done, Failure> {
+    Ok(Done::new(client.get("GetClusterStatus")?, show::status))
+}
+
+/// `mews health`.
+pub fn health(client: &Client, args: &args::Health) -> Result<Done, Failure> {
+    let mut done = Done::new(client.get("GetClusterHealth")?, show::health);
+    if done.json["status"] == "unavailable" {
+        done.failed = Some("some requests cannot be served; see `mews status`".to_owned());
+    }
+    if args.quiet {
+        let failed = done.failed.map(|_| String::new());
+        return Ok(Done { text: String::new(), json: done.json, failed });
+    }
+    Ok(done)
+}
+
+/// `mews stats`.
+pub fn stats(client: &Client) -> Result<Done, Failure> {
+    let show = |json: &Value| json["freeform"].as_str().unwrap_or_default().to_owned();
+    Ok(Done::new(client.get("GetClusterStatistics")?, show))
+}
+
+/// `mews node`.
+pub fn node(client: &Client, args: args::Node) -> Result<Done, Failure> {
+    use args::NodeCommand;
+    match args.command {
+        NodeCommand::Id(_) => {
+            let status = client.get("GetClusterStatus")?;
+            let id = status["node"].as_str().unwrap_or_default().to_owned();
+            let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+            let me = nodes.into_iter().find(|node| node["id"] == id.as_str());
+            let address = me.and_then(|node| node["addr"].as_str().map(str::to_owned));
+            let text = match &address {
+                Some(address) => format!("{id}@{address}\n"),
+                None => format!("{id}\n"),
+            };
+            Ok(Done { text, json: json!({ "id": id, "addr": address }), failed: None })
+        }
+        NodeCommand::Connect(args) => {
+            let json = client.post("ConnectClusterNodes", &json!([args.place]))?;
+            let failed = json[0]["error"].as_str().map(str::to_owned);
+            let text = match failed {
+                Some(_) => String::new(),
+                None => format!("Looking for {}. See `mews status`.\n", args.place),
+            };
+            Ok(Done { text, json, failed })
+        }
+        NodeCommand::Drain(args) => {
+            let node = resolve(client, &args.node)?;
+            staged(client.post("DrainNode", &json!({ "node": node }))?)
+        }
+        NodeCommand::Replace(args) => {
+            let (old, new) = (resolve(client, &args.old)?, resolve(client, &args.new)?);
+            staged(client.post("ReplaceNode", &json!({ "old": old, "new": new }))?)
+        }
+        NodeCommand::Forget(args) => {
+            let node = resolve(client, &args.node)?;
+            let json = client.post("ForgetNode", &json!({ "node": node }))?;
+            Ok(Done::new(json, |_| {
+                "Forgotten. If it still runs, it comes back by itself.\n".to_owned()
+            }))
+        }
+    }
+}
+
+fn staged(json: Value) -> Result<Done, Failure> {
+    Ok(Done::new(json, show::layout))
+}
+
+/// The id of the one node that is meant: by the beginning of its id, or by its host's name.
+fn resolve(client: &Client, name: &str) -> Result<String, Failure> {
+    let is_id = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_id {
+        return Ok(name.to_ascii_lowercase());
+    }
+    pick(&client.get("GetClusterStatus")?, name)
+}
+
+fn pick(status: &Value, name: &str) -> Result<String, Failure> {
+    let nodes = status["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+    let id = |node: &Value| node["id"].as_str().unwrap_or_default().to_owned();
+    let named = nodes.iter().filter(|node| {
+        let by_id = !name.is_empty() && id(node).starts_with(&name.to_ascii_lowercase());
+        by_id || node["hostname"] == name
+    });
+    let found: Vec<String> = named.map(id).collect();
+    match &found[..] {
+        [one] => Ok(one.clone()),
+        [] => Err(Failure::Failed(format!("no node is called {name}; see `mews status`"))),
+        several => Err(Failure::Failed(format!(
+            "{} nodes are called {name}: {}",
+            several.len(),
+            several.join(", ")
+        ))),
+    }
+}
+
+/// `mews layout`.
+pub fn layout(client: &Client, args: args::Layout) -> Result<Done, Failure> {
+    use args::LayoutCommand;
+    match args.command {
+        LayoutCommand::Show(_) => Ok(Done::new(client.get("GetClusterLayout")?, show::layout)),
+        LayoutCommand::Assign(args) => assign(client, args),
+        LayoutCommand::Remove(args) => {
+            let id = resolve(client, &args.node)?;
+            let roles = json!({ "roles": [{ "id": id, "remove": true }] });
+            staged(client.post("UpdateClusterLayout", &roles)?)
+        }
+        LayoutCommand::Config(args) => {
+            let parameters = parameters(&args)?;
+            staged(client.post("UpdateClusterLayout", &json!({ "parameters": parameters }))?)
+        }
+        LayoutCommand::Plan(_) => {
+            let json = client.post("PreviewClusterLayoutChanges", &json!({}))?;
+            if let Some(error) = json["error"].as_str() {
+                return Err(Failure::Failed(error.to_owned()));
+            }
+            let apply = format!(
+                "\nTo apply it: mews layout apply --version {}\n",
+                json["newLayout"]["version"]
+            );
+            Ok(Done::new(json, |json| show::plan(json) + &apply))
+        }
+        LayoutCommand::Apply(args) => apply(client, &args),
+        LayoutCommand::Revert(_) => staged(client.post("RevertClusterLayout", &json!({}))?),
+        LayoutCommand::History(_) => {
+            Ok(Done::new(client.get("GetClusterLayoutHistory")?, show::history))
+        }
+        LayoutCommand::SkipDeadNodes(args) => {
+            let version = match args.version {
+                Some(version) => json!(version),
+                None => client.get("GetClusterLayout")?["version"].clone(),
+            };
+            let missing = args.allow_missing_data;
+            let body = json!({ "version": version, "allowMissingData": missing });
+            let json = client.post("ClusterLayoutSkipDeadNodes", &body)?;
+            let count = json["ackUpdated"].as_array().map_or(0, Vec::len);
+            Ok(Done::new(json, |_| format!("{count} nodes are down and no longer waited for.\n")))
+        }
+    }
+}
+
+fn assign(client: &Client, args: args::LayoutAssign) -> Result<Done, Failure> {
+    let id = resolve(client, &args.node)?;
+    let layout = client.get("GetClusterLayout")?;
+    // What is staged counts before what is in force: two commands may each change a part.
+    let lists = [&layout["stagedRoleChanges"], &layout["roles"]];
+    let roles = lists.iter().filter_map(|list| list.as_array()).flatten();
+    let old = roles.into_iter().find(|role| role["id"] == id.as_str() && role["remove"] != true);
+    let old = old.cloned().unwrap_or_default();
+    let zone = args.zone.map(Value::from).unwrap_or_else(|| old["zone"].clone());
+    if zone.is_null() {
+        return Err(Failure::Usage("a node without a role needs --zone".to_owned()));
+    }
+    let capacity = match (args.gateway, args.capacity) {
+        (true, None) => Value::Null,
+        (false, Some(text)) => json!(capacity(&text)?),
+        (false, None) if !old.is_null() => old["capacity"].clone(),
+        (true, Some(_)) | (false, None) => {
+            let reason = "give either --capacity or --gateway";
+            return Err(Failure::Usage(reason.to_owned()));
+        }
+    };
+    let old_tags = if old.is_null() { json!([]) } else { old["tags"].clone() };
+    let tags = if args.tag.is_empty() { old_tags } else { json!(args.tag) };
+    let role = json!({ "id": id, "zone": zone, "capacity": capacity, "tags": tags });
+    staged(client.post("UpdateClusterLayout", &json!({ "roles": [role] }))?)
+}
+
+fn parameters(args: &args::LayoutConfig) -> Result<Value, Failure> {
+    let mut parameters = serde_json::Map::new();
+    if let Some(zones) = &args.redundancy {
+        let value = match (zones.as_str(), zones.parse::<u16>()) {
+            ("max" | "maximum", _) => json!("maximum"),
+            (_, Ok(zones)) => json!({ "atLeast": zones }),
+            (_, Err(_)) => {
+                let reason = format!("--redundancy {zones}: it must be a number, or max");
+                return Err(Failure::Usage(reason));
+            }
+        };
+        parameters.insert("zoneRedundancy".to_owned(), value);
+    }
+    if let Some(copies) = args.replication_factor {
+        parameters.insert("replicationFactor".to_owned(), json!(copies));
+    }
+    if let Some(partitions) = args.partitions {
+        parameters.insert("partitions".to_owned(), json!(partitions));
+    }
+    if parameters.is_empty() {
+        return Err(Failure::Usage("say what to change, for example --redundancy 2".to_owned()));
+    }
+    Ok(Value::Object(parameters))
+}
+
+/// A number of bytes: `500G`, `2T`, `1.5TB` by thousands, `1TiB` by 1024s.
+fn capacity(text: &str) -> Result<u64, Failure> {
+    let wrong =
+        || Failure::Usage(format!("`{text}` is no capacity: write for example 500G or 2TiB"));
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let unit = unit.trim().to_ascii_lowercase();
+    let (letter, base) = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('i')) {
+        Some(letter) => (letter, 1024_u64),
+        None => (unit.strip_suffix('b').unwrap_or(&unit), 1000),
+    };
+    let power = ["", "k", "m", "g", "t", "p"].iter().position(|prefix| *prefix == letter);
+    let unit = base.pow(u32::try_from(power.ok_or_else(wrong)?).map_err(|_| wrong())?);
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    let mut bytes = whole.checked_mul(unit).ok_or_else(wrong)?;
+    let mut place = unit;
+    for digit in part.bytes() {
+        place /= 10;
+        bytes += u64::from(digit.checked_sub(b'0').filter(|d| *d < 10).ok_or_else(wrong)?) * place;
+    }
+    Ok(bytes)
+}
+
+fn apply(client: &Client, args: &args::LayoutApply) -> Result<Done, Failure> {
+    let version = match args.version {
+        Some(version) => version,
+        None => client.get("GetClusterLayout")?["version"].as_u64().unwrap_or(0) + 1,
+    };
+    let json = client.post("ApplyClusterLayout", &json!({ "version": version }))?;
+    let mut done = Done::new(json, show::plan);
+    if args.wait {
+        wait(client)?;
+        done.text += "\nAll nodes go by the new layout.\n";
+    } else {
+        done.text += "\nIt is applied; the nodes are at work. See `mews layout history`.\n";
+    }
+    Ok(done)
+}
+
+/// Waits for the end of the transition; a line on stderr whenever something has changed.
+fn wait(client: &Client) -> Result<(), Failure> {
+    let mut said = String::new();
+    loop {
+        let history = client.get("GetClusterLayoutHistory")?;
+        if history["waitingFor"].as_array().is_none_or(Vec::is_empty) {
+            return Ok(());
+        }
+        let waiting = show::waiting(&history);
+        if waiting != said {
+            eprint!("{waiting}");
+            said = waiting;
+        }
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// `mews repair`.
+pub fn repair(client: &Client, args: &args::Repair) -> Result<Done, Failure> {
+    let action = args.action.as_deref().unwrap_or("start");
+    let kind = match args.what.as_str() {
+        "scrub" => json!({ "scrub": action }),
+        "tables" | "blocks" | "versions" | "uploads" | "counters" | "rebalance" => json!(args.what),
+        "block-refs" => json!("blockRefs"),
+        other => return Err(Failure::Usage(format!("there is no repair `{other}`"))),
+    };
+    let cancel = match (args.what.as_str(), action) {
+        ("scrub", "start" | "pause" | "resume" | "cancel") | (_, "start") => false,
+        (_, "cancel") => true,
+        (what, other) => return Err(Failure::Usage(format!("{what} cannot be told to {other}"))),
+    };
+    let body = json!({ "repairType": kind, "cancel": cancel });
+    let json = about_nodes(client, "LaunchRepairOperation", &args.node, Some(&body))?;
+    Ok(Done::each(json, |_| "Done. See `mews worker list`.\n".to_owned()))
+}
+
+/// `mews worker`.
+pub fn worker(client: &Client, args: args::Worker) -> Result<Done, Failure> {
+    let args::WorkerCommand::List(args) = args.command;
+    let json = about_nodes(client, "ListWorkers", &args.node, Some(&json!({})))?;
+    Ok(Done::each(json, show::workers))
+}
+
+/// `mews block`.
+pub fn block(client: &Client, args: args::Block) -> Result<Done, Failure> {
+    use args::BlockCommand;
+    match args.command {
+        BlockCommand::ListErrors(args) => {
+            let json = about_nodes(client, "ListBlockErrors", &args.node, None)?;
+            Ok(Done::each(json, show::block_errors))
+        }
+        BlockCommand::Info(args) => {
+            let body = json!({ "blockHash": args.hash });
+            let json = about_nodes(client, "GetBlockInfo", &args.node, Some(&body))?;
+            Ok(Done::each(json, show::block))
+        }
+        BlockCommand::RetryNow(args) => {
+            let body = match (args.all, args.hashes.is_empty()) {
+                (true, true) => json!({ "all": true }),
+                (false, false) => json!({ "blockHashes": args.hashes }),
+                (true, false) | (false, true) => {
+                    return Err(Failure::Usage("give hashes, or --all".to_owned()));
+                }
+            };
+            let json = about_nodes(client, "RetryBlockResync", &args.node, Some(&body))?;
+            Ok(Done::each(json, |json| format!("{} blocks are tried now.\n", json["count"])))
+        }
+    }
+}
+
+fn about_nodes(
+    client: &Client,
+    call: &str,
+    node: &str,
+    body: Option<&Value>,
+) -> Result<Value, Failure> {
+    let node = if node == "self" || node == "*" { node.to_owned() } else { resolve(client, node)? };
+    let path = format!("/v2/{call}?node={node}");
+    client.send(if body.is_some() { "POST" } else { "GET" }, &path, body)
+}
+
+/// `mews json-api`.
+pub fn json_api(client: &Client, args: &args::JsonApi) -> Result<Done, Failure> {
+    let call = mews_core::admin::call::Call::from_name(&args.call);
+    let call = call.ok_or_else(|| Failure::Usage(format!("there is no call {}", args.call)))?;
+    let body = match args.body.as_deref().map(serde_json::from_str).transpose() {
+        Ok(body) => body.unwrap_or_else(|| json!({})),
+        Err(error) => return Err(Failure::Usage(format!("the body is not JSON: {error}"))),
+    };
+    let method = call.method().name();
+    let body = (method == "POST").then_some(&body);
+    let json = match &args.node {
+        Some(node) => about_nodes(client, call.name(), node, body)?,
+        None => client.send(method, &format!("/v2/{}", call.name()), body)?,
+    };
+    Ok(Done::new(json, |json| format!("{json:#}\n")))
+}

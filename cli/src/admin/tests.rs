@@ -1,0 +1,180 @@
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+};
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const ONE: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+const TWO: &str = "1122222222222222222222222222222222222222222222222222222222222222";
+
+fn a_status() -> Value {
+    json!({
+        "layoutVersion": 3,
+        "node": ONE,
+        "nodes": [
+            {
+                "id": ONE, "hostname": "attic", "addr": "10.0.0.1:3901", "isUp": true,
+                "lastSeenSecsAgo": null, "garageVersion": "0.1.0", "draining": false,
+                "role": { "zone": "home", "capacity": 2_000_000_000_000_u64, "tags": ["ssd"] },
+                "dataPartition": { "available": 1_000_000_000_000_u64, "total": 2_000_000_000_000_u64 },
+                "clockSkewMillis": null, "recovering": false,
+            },
+            {
+                "id": TWO, "hostname": "cellar", "addr": "10.0.0.2:3901", "isUp": false,
+                "lastSeenSecsAgo": 7300, "garageVersion": "0.1.0", "draining": true, "role": null,
+                "dataPartition": null, "clockSkewMillis": -5200, "recovering": false,
+            },
+        ],
+        "jobs": [{ "name": "queue", "running": false, "dueInSecs": 1, "failures": 2 }],
+    })
+}
+
+#[test]
+fn the_status_is_a_table_and_notes() {
+    let expected = "\
+node              host    address        state         zone  capacity  free     version
+1111111111111111  attic   10.0.0.1:3901  up            home  1.8 TiB   931 GiB  0.1.0
+1122222222222222  cellar  10.0.0.2:3901  down for 2 h  -     leaving   -        0.1.0
+
+Layout version 3.
+The clock of 1122222222222222 is 5 s behind this one's: set both right.
+The job queue has failed 2 times in a row; see the node's log.
+";
+    assert_eq!(show::status(&a_status()), expected);
+}
+
+#[test]
+fn the_layout_shows_what_is_staged() {
+    let layout = json!({
+        "version": 2,
+        "roles": [{
+            "id": ONE, "zone": "home", "capacity": 1_u64 << 40, "tags": ["ssd", "eu"],
+            "storedPartitions": 256, "usableCapacity": 1_u64 << 40,
+        }],
+        "parameters": { "zoneRedundancy": "maximum", "replicationFactor": 1, "partitions": 256 },
+        "stagedRoleChanges": [
+            { "id": ONE, "remove": true },
+            { "id": TWO, "zone": "mum", "capacity": null, "tags": [] },
+        ],
+        "stagedParameters": {
+            "zoneRedundancy": { "atLeast": 2 }, "replicationFactor": 3, "partitions": 256,
+        },
+    });
+    let expected = "\
+Layout version 2: 1 copy in as many zones as there are, 256 partitions.
+
+node              zone  capacity  partitions  usable   tags
+1111111111111111  home  1.0 TiB   256         1.0 TiB  ssd,eu
+
+Staged:
+1111111111111111  leaves
+1122222222222222  mum     gateway
+3 copies in at least 2 zones, 256 partitions
+
+See what it would mean with `mews layout plan`; drop it with `mews layout revert`.
+";
+    assert_eq!(show::layout(&layout), expected);
+}
+
+#[test]
+fn the_history_says_what_is_waited_for() {
+    let history = json!({
+        "versions": [
+            { "version": 2, "status": "Current", "storageNodes": 2, "gatewayNodes": 1 },
+            { "version": 1, "status": "Draining", "storageNodes": 1, "gatewayNodes": 0 },
+        ],
+        "updateTrackers": { ONE: { "ack": 2, "sync": 1, "syncAck": 1 } },
+        "waitingFor": [{ "version": 2, "step": "sync", "nodes": [ONE] }],
+        "conflicts": [2],
+    });
+    let expected = "\
+version  state     storage nodes  gateways
+2        Current   2              1
+1        Draining  1              0
+
+node              acknowledged  synced  reads by
+1111111111111111  2             1       1
+
+Version 2 waits for 1111111111111111 to fetch their data.
+Two different layouts were applied as version 2. One of them is in force; apply a new version to end the doubt.
+";
+    assert_eq!(show::history(&history), expected);
+}
+
+#[test]
+fn nodes_are_named_by_the_beginning_of_their_id_or_by_their_host() {
+    let status = a_status();
+    for (name, id) in [("111", ONE), ("112", TWO), ("attic", ONE), ("cellar", TWO)] {
+        assert_eq!(pick(&status, name).ok().as_deref(), Some(id), "{name}");
+    }
+    for (name, reason) in [("11", "2 nodes"), ("9", "no node"), ("", "no node")] {
+        let Err(Failure::Failed(text)) = pick(&status, name) else { panic!("{name} is one") };
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn capacities_are_read_as_people_write_them() {
+    let sizes = [
+        ("1000", 1000),
+        ("500G", 500_000_000_000),
+        ("2T", 2_000_000_000_000),
+        ("1.5TB", 1_500_000_000_000),
+        ("1TiB", 1 << 40),
+        ("4gi", 4 << 30),
+    ];
+    for (text, bytes) in sizes {
+        assert_eq!(capacity(text).ok(), Some(bytes), "{text}");
+    }
+    for wrong in ["", "T", "1X", "-1", "1.2.3G", "99999999999P", "1e3"] {
+        assert!(matches!(capacity(wrong), Err(Failure::Usage(_))), "{wrong}");
+    }
+}
+
+/// A server that answers one request with this, and gives the request.
+fn once(answer: &'static str) -> (Client, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut request = vec![0; 4096];
+        let n = stream.read(&mut request).expect("a request");
+        stream.write_all(answer.as_bytes()).expect("the client reads");
+        String::from_utf8_lossy(&request[..n]).into_owned()
+    });
+    let target = Target { url: Some(url), token: Some("t0ken".to_owned()), dir: String::new() };
+    (Client::new(target).expect("a client"), server)
+}
+
+#[test]
+fn an_unavailable_cluster_fails_the_command_and_a_degraded_one_does_not() {
+    for (status, fails) in [("unavailable", true), ("degraded", false), ("healthy", false)] {
+        let body = format!("{{\"status\": \"{status}\"}}");
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let (client, server) = once(answer.leak());
+        let done = health(&client, &args::Health { quiet: true }).expect("an answer");
+        let (text, failed) = done.outcome(false);
+        assert_eq!((text.as_str(), failed.is_some()), ("", fails), "{status}");
+        let request = server.join().expect("served");
+        assert!(request.starts_with("GET /v2/GetClusterHealth HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("authorization: Bearer t0ken\r\n"), "{request}");
+    }
+}
+
+#[test]
+fn an_error_is_told_in_the_servers_words_and_a_cut_answer_is_an_error() {
+    let answer =
+        "HTTP/1.1 400 Bad Request\r\ncontent-length: 30\r\n\r\n{\"message\": \"no, that is wrong\"";
+    let (client, server) = once(answer);
+    let error = status(&client).expect_err("cut off");
+    assert!(matches!(error, Failure::Failed(text) if text.contains("cut off")));
+    server.join().expect("served");
+    let answer = "HTTP/1.1 400 Bad Request\r\ncontent-length: 17\r\n\r\n{\"message\": \"no\"}";
+    let (client, server) = once(answer);
+    let error = status(&client).expect_err("refused");
+    assert!(matches!(error, Failure::Failed(text) if text == "no (400)"));
+    server.join().expect("served");
+}
