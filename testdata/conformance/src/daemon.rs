@@ -30,6 +30,7 @@ const STOP_MAX: Duration = Duration::from_secs(15);
 pub struct Daemon {
     binary: PathBuf,
     dir: Arc<TempDir>,
+    args: Vec<String>,
     child: Child,
     s3: SocketAddr,
     output: Arc<Mutex<String>>,
@@ -40,16 +41,13 @@ impl Daemon {
     pub fn start(binary: impl AsRef<Path>) -> Self {
         let dir =
             tempfile::Builder::new().prefix("mews-").tempdir().expect("a temporary directory");
-        Self::start_in(binary.as_ref(), Arc::new(dir))
+        let args = quickstart(dir.path());
+        Self::launch(binary.as_ref(), Arc::new(dir), args)
     }
 
-    fn start_in(binary: &Path, dir: Arc<TempDir>) -> Self {
-        let command = command(binary, dir.path());
-        Self::spawn(binary, dir, command)
-    }
-
-    fn spawn(binary: &Path, dir: Arc<TempDir>, mut command: Command) -> Self {
-        let mut child = command.spawn().expect("the daemon's binary runs");
+    /// Starts `binary` with these arguments, which concern this directory, and waits until it serves.
+    pub fn launch(binary: &Path, dir: Arc<TempDir>, args: Vec<String>) -> Self {
+        let mut child = command(binary, &args).spawn().expect("the daemon's binary runs");
         let output = Arc::new(Mutex::new(String::new()));
         collect(child.stdout.take().expect("it is piped"), Arc::clone(&output));
         collect(child.stderr.take().expect("it is piped"), Arc::clone(&output));
@@ -63,7 +61,7 @@ impl Daemon {
             assert!(exited.is_none() && !late, "no start ({exited:?}):\n{}", read(&output));
             thread::sleep(Duration::from_millis(5));
         };
-        Self { binary: binary.to_owned(), dir, child, s3, output }
+        Self { binary: binary.to_owned(), dir, args, child, s3, output }
     }
 
     /// Where the S3 API listens.
@@ -84,12 +82,27 @@ impl Daemon {
     /// Kills it as a power cut would, then starts it again on the same directory.
     pub fn kill_and_restart(&mut self) {
         self.kill();
-        *self = Self::start_in(&self.binary, Arc::clone(&self.dir));
+        self.start_again();
+    }
+
+    /// After a kill: starts it again on the same directory.
+    pub fn start_again(&mut self) {
+        *self = Self::launch(&self.binary, Arc::clone(&self.dir), self.args.clone());
+    }
+
+    /// The directory, which outlives the daemon.
+    pub fn shared_dir(&self) -> Arc<TempDir> {
+        Arc::clone(&self.dir)
+    }
+
+    /// Its process id.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// After a kill: starts it on the same directory and kills that one, too, after so long, ready or not.
     pub fn false_start(&self, after: Duration) {
-        let mut command = command(&self.binary, self.dir.path());
+        let mut command = command(&self.binary, &self.args);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().expect("the daemon's binary runs");
         thread::sleep(after);
@@ -101,17 +114,16 @@ impl Daemon {
     pub fn restart(&mut self) {
         let status = self.terminate();
         assert!(status.success(), "{status} after SIGTERM:\n{}", self.output());
-        *self = Self::start_in(&self.binary, Arc::clone(&self.dir));
+        self.start_again();
     }
 
     /// Stops it cleanly, then serves what this configuration file describes.
     pub fn restart_as_configured(&mut self, config: &Path) {
         let status = self.terminate();
         assert!(status.success(), "{status} after SIGTERM:\n{}", self.output());
-        let mut command = Command::new(&self.binary);
-        command.arg("serve").arg("--config").arg(config);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        *self = Self::spawn(&self.binary, Arc::clone(&self.dir), command);
+        let args = ["serve", "--config"].map(str::to_owned).to_vec();
+        self.args = [args, vec![config.display().to_string()]].concat();
+        self.start_again();
     }
 
     /// SIGKILL, and waits for the process to be gone.
@@ -145,7 +157,7 @@ impl Daemon {
 
     /// What a second daemon on the same directory says: whether it succeeded, and its output.
     pub fn second(&self) -> (bool, String) {
-        let child = command(&self.binary, self.dir()).output().expect("the daemon's binary runs");
+        let child = command(&self.binary, &self.args).output().expect("the daemon's binary runs");
         let text = [child.stdout, child.stderr].concat();
         (child.status.success(), String::from_utf8_lossy(&text).into_owned())
     }
@@ -175,14 +187,20 @@ impl Drop for Daemon {
     }
 }
 
-fn command(binary: &Path, dir: &Path) -> Command {
-    let mut command = Command::new(binary);
-    let any = "127.0.0.1:0";
-    command.arg("quickstart").arg("--dir").arg(dir);
+/// The arguments of a quickstart on any free ports.
+fn quickstart(dir: &Path) -> Vec<String> {
+    let mut args = vec!["quickstart".to_owned(), "--dir".to_owned(), dir.display().to_string()];
     for address in ["--s3-addr", "--rpc-addr", "--web-addr", "--admin-addr"] {
-        command.args([address, any]);
+        args.extend([address, "127.0.0.1:0"].map(str::to_owned));
     }
-    command.args(["--bucket", BUCKET, "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY]);
+    let key = ["--bucket", BUCKET, "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY];
+    args.extend(key.map(str::to_owned));
+    args
+}
+
+fn command(binary: &Path, args: &[String]) -> Command {
+    let mut command = Command::new(binary);
+    command.args(args);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -4,8 +4,9 @@
 //! What goes wrong is a panic: these are tests.
 
 pub mod clients;
+pub mod cluster;
 pub mod configured;
-mod daemon;
+pub mod daemon;
 pub mod http_cases;
 pub mod kill9;
 pub mod lifecycle;

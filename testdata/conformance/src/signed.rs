@@ -88,3 +88,36 @@ pub fn send(daemon: &Daemon, method: &str, key: &str, body: &[u8]) -> Response {
     assert!(response.whole, "{method} {key}: the response was cut short");
     response
 }
+
+/// One connection for many signed requests.
+pub struct Session<'a> {
+    daemon: &'a Daemon,
+    wire: Wire,
+}
+
+impl<'a> Session<'a> {
+    /// A connection to `daemon`, if it listens.
+    pub fn open(daemon: &'a Daemon) -> Option<Self> {
+        Wire::try_connect(daemon.s3()).map(|wire| Self { daemon, wire })
+    }
+
+    /// Sends a request and waits so long for its answer; nothing, if that does not come whole.
+    pub fn ask(
+        &mut self,
+        method: &str,
+        key: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        patience: Duration,
+    ) -> Option<Response> {
+        let target = presigned(self.daemon, method, key, headers);
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.daemon.s3());
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+        self.wire.send(&[head.as_bytes(), body].concat());
+        let response = self.wire.response(method == "HEAD", patience);
+        response.ok().filter(|response| response.whole)
+    }
+}

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     daemon::{BUCKET, Daemon},
-    signed,
-    wire::{Response, Wire},
+    signed::Session,
+    wire::Response,
 };
 
 /// Longer than any answer takes, however busy the machine.
@@ -22,8 +22,7 @@ pub(super) fn write_until_it_dies(
     mut random: Random,
     tally: &Tally,
 ) {
-    let Some(wire) = Wire::try_connect(daemon.s3()) else { return };
-    let mut client = Client { daemon, wire };
+    let Some(mut client) = Session::open(daemon).map(Client) else { return };
     loop {
         let (content, acknowledged, at) = match random.within(0, 100) {
             0..15 => delete(&mut client, keys, &mut random),
@@ -109,10 +108,8 @@ fn expect(reply: Option<Response>, status: u16) -> Option<Response> {
     Some(reply)
 }
 
-struct Client<'a> {
-    daemon: &'a Daemon,
-    wire: Wire,
-}
+/// A connection to the daemon.
+struct Client<'a>(Session<'a>);
 
 impl Client<'_> {
     /// Sends a request; nothing, if the daemon is gone before the whole answer has come.
@@ -123,14 +120,6 @@ impl Client<'_> {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Option<Response> {
-        let target = signed::presigned(self.daemon, method, key, headers);
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.daemon.s3());
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-        self.wire.send(&[head.as_bytes(), body].concat());
-        let response = self.wire.response(method == "HEAD", PATIENCE);
-        response.ok().filter(|response| response.whole)
+        self.0.ask(method, key, headers, body, PATIENCE)
     }
 }
