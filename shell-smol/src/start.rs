@@ -20,6 +20,7 @@ use mews_host::{
     peers::DETACHED,
     place::{Opened, Place},
     saver::Saver,
+    space,
 };
 use smol::{
     channel::{self, Receiver},
@@ -59,19 +60,27 @@ pub fn host(place: &Place, setup: &Setup, bounds: &Bounds, port: u16) -> Result<
     };
     let host = Arc::new(host);
     let saved = Arc::clone(&host);
-    let saver = Saver::start(state, move |id, done| saved.tell_node(id, NodeEvent::Saved(done)));
+    let saver = Saver::start(state, move |id, done| {
+        saved.tell_node(id, NodeEvent::Saved(done));
+    });
     let saver = saver.map_err(system)?;
     host.saver.get_or_init(|| saver);
+    let dirs = setup.data.iter().map(|dir| dir.path.clone()).collect();
+    let measured = Arc::clone(&host);
+    let measured = move |room| {
+        measured.with_node(|node| node.measured(room));
+    };
+    space::watch(dirs, measured).map_err(system)?;
     Ok((host, ended))
 }
 
 /// Makes sure of the bucket and the key that quickstart promises.
-pub async fn quickstart(host: &Arc<Host>, promise: &Promise) -> Result<Prepared, Trouble> {
+pub async fn quickstart(host: &Arc<Host>, promise: &Promise) -> Result<Option<Prepared>, Trouble> {
     let Promise { bucket, key } = promise.clone();
     let wanted = Wanted { bucket, key, fresh: KeyPair::from_random(random()?) };
     let view = host.with_node(|node| Arc::clone(node.view()));
-    let (task, result) = quickstart::task(view, Seed::new(random()?), wanted);
+    let (task, result) = quickstart::task(Arc::clone(&view), Seed::new(random()?), wanted);
     drive::drive(host, task, None).await;
     let result = result.get().expect("the task is done").clone();
-    result.map_err(|error| Trouble::Quickstart { reason: error.to_string() })
+    quickstart::settle(&view, result)
 }

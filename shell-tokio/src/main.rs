@@ -73,7 +73,7 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     let node = tokio::spawn(Arc::clone(&host).run_node());
     tokio::spawn(peers::listen(Arc::clone(&host), rpc.0));
     let prepared = match &setup.quickstart {
-        Some(promise) => Some(start::quickstart(&host, promise).await?),
+        Some(promise) => start::quickstart(&host, promise).await?,
         None => None,
     };
     if let Some(key) = prepared.as_ref().and_then(|prepared| prepared.key.as_ref()) {

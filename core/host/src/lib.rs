@@ -17,3 +17,4 @@ pub mod process;
 pub mod queue;
 pub mod rows;
 pub mod saver;
+pub mod space;

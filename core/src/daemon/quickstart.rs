@@ -9,10 +9,11 @@ use std::{
 };
 
 use crate::{
-    daemon::identity::KeyPair,
+    daemon::{identity::KeyPair, trouble::Trouble},
     effect::PeerError,
     id::BucketId,
     quorum,
+    rpc::Origin,
     seed::Seed,
     store::{Batch, Guard, Op, Outcome, Read, StoreError, Table},
     table::{
@@ -102,6 +103,25 @@ impl From<StoreError> for QuickstartError {
     }
 }
 
+/// What a start makes of it. In a cluster, a promise that cannot be kept now is no reason not to serve: the nodes that it takes
+/// may come up later.
+///
+/// # Errors
+/// The start fails.
+pub fn settle(
+    view: &View,
+    result: Result<Prepared, QuickstartError>,
+) -> Result<Option<Prepared>, Trouble> {
+    match result {
+        Ok(prepared) => Ok(Some(prepared)),
+        Err(QuickstartError::Peer(error)) if view.ring.everyone() != [view.node] => {
+            log::warn!("cannot make sure of quickstart's key and bucket now: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(Trouble::Quickstart { reason: error.to_string() }),
+    }
+}
+
 /// Where the task leaves its result; set once the task is done.
 pub type Slot = Arc<OnceLock<Result<Prepared, QuickstartError>>>;
 
@@ -109,11 +129,12 @@ pub type Slot = Arc<OnceLock<Result<Prepared, QuickstartError>>>;
 pub fn task(view: Arc<View>, seed: Seed, wanted: Wanted) -> (Task, Slot) {
     let slot = Slot::default();
     let result = Arc::clone(&slot);
+    let origin = Origin { layout: view.ring.version(), ..Origin::default() };
     let task = Task::new("quickstart", seed, |cx| async move {
         let prepared = prepare(cx, &view, wanted).await;
         slot.set(prepared).expect("the flow ends once");
     });
-    (task, result)
+    (task.of(origin), result)
 }
 
 /// Ensures what is wanted, in one batch: after a crash all of it is there, or nothing.

@@ -1,0 +1,56 @@
+//! How much room the data directories have, measured from time to time.
+
+use std::{collections::BTreeSet, io, thread, time::Duration};
+
+use mews_core::block::disk::Space;
+
+/// Full disks take longer than that to fill, and a look costs microseconds.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Starts a thread that says how much room these directories have: once now, then every minute, for ever.
+///
+/// # Errors
+/// The thread cannot be made.
+pub fn watch(dirs: Vec<String>, measured: impl Fn(Space) + Send + 'static) -> io::Result<()> {
+    let thread = thread::Builder::new().name("space".to_owned());
+    thread.spawn(move || {
+        loop {
+            match measure(&dirs) {
+                Ok(space) => measured(space),
+                Err(error) => {
+                    log::warn!("cannot measure the room of the data directories: {error}")
+                }
+            }
+            thread::sleep(EVERY);
+        }
+    })?;
+    Ok(())
+}
+
+/// The room of the file systems that these directories are on, each counted once.
+fn measure(dirs: &[String]) -> io::Result<Space> {
+    let (mut seen, mut all) = (BTreeSet::new(), Space { total: 0, available: 0 });
+    for dir in dirs {
+        if seen.insert(rustix::fs::stat(dir)?.st_dev) {
+            let stat = rustix::fs::statvfs(dir)?;
+            let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+            all.total = all.total.saturating_add(bytes(stat.f_blocks));
+            all.available = all.available.saturating_add(bytes(stat.f_bavail));
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_counts_once() {
+        let once = measure(&["/".to_owned()]).expect("there is a root");
+        let twice = measure(&["/".to_owned(), "/.".to_owned()]).expect("there is a root");
+        assert!(once.total > 0);
+        assert_eq!(once.total, twice.total);
+        assert!(measure(&["/does/not/exist".to_owned()]).is_err());
+    }
+}
