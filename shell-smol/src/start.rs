@@ -10,7 +10,7 @@ use mews_core::{
         setup::{Promise, Setup},
         trouble::Trouble,
     },
-    node::NodeEvent,
+    node::{NodeEvent, gossip::Space},
     seed::Seed,
     store::StoreError,
     wire::Identity,
@@ -67,7 +67,7 @@ pub fn host(place: &Place, setup: &Setup, bounds: &Bounds, port: u16) -> Result<
     host.saver.get_or_init(|| saver);
     let dirs = setup.data.iter().map(|dir| dir.path.clone()).collect();
     let measured = Arc::clone(&host);
-    let measured = move |room| {
+    let measured = move |room: Space| {
         measured.with_node(|node| node.measured(room));
     };
     space::watch(dirs, measured).map_err(system)?;

@@ -13,7 +13,7 @@ use mews_core::{
         setup::{Promise, Setup},
         trouble::Trouble,
     },
-    node::NodeEvent,
+    node::{NodeEvent, gossip::Space},
     seed::Seed,
     store::StoreError,
     wire::Identity,
@@ -69,7 +69,7 @@ pub fn host(place: &Place, setup: &Setup, bounds: &Bounds, port: u16) -> Result<
     host.saver.get_or_init(|| saver);
     let dirs = setup.data.iter().map(|dir| dir.path.clone()).collect();
     let (measured, runtime) = (Arc::clone(&host), Handle::current());
-    let measured = move |room| {
+    let measured = move |room: Space| {
         let _in = runtime.enter();
         measured.with_node(|node| node.measured(room));
     };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, thread, time::Duration};
 
-use mews_core::block::disk::Space;
+use mews_core::node::gossip::Space;
 
 /// Full disks take longer than that to fill, and a look costs microseconds.
 const EVERY: Duration = Duration::from_secs(60);
