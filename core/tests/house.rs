@@ -20,7 +20,7 @@ fn sources(under: &Path) -> Vec<PathBuf> {
             }
         }
     }
-    assert!(!files.is_empty() || under.ends_with("wire"), "no sources under {}", under.display());
+    assert!(!files.is_empty(), "no sources under {}", under.display());
     files.sort();
     files
 }
@@ -75,7 +75,8 @@ fn the_core_names_no_clock_thread_socket_or_file() {
 #[test]
 fn rooms_depend_one_way() {
     // Below: what may not be named from there.
-    let rules: [(&str, &[&str]); 3] = [
+    let rules: [(&str, &[&str]); 4] = [
+        ("wire", &["crate::s3", "crate::node", "crate::job", "crate::daemon", "crate::rpc"]),
         ("store", &["crate::s3", "crate::node", "crate::job", "crate::daemon"]),
         ("table", &["crate::s3", "crate::node", "crate::job", "crate::daemon", "crate::quorum"]),
         ("block", &["crate::s3", "crate::node", "crate::job", "crate::daemon"]),

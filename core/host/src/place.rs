@@ -150,6 +150,12 @@ impl Place {
                 Trouble::State { path: state.path(file).display().to_string(), reason }
             })?;
         node.set_tokens(Tokens::new(token.as_deref()));
+        if let Some(copies) = node.other_replication().filter(|_| setup.quickstart.is_none()) {
+            log::warn!(
+                "replication_factor = {} is for a cluster's first layout; the one in force makes {copies}. Stage another layout to change that",
+                config.replication_factor
+            );
+        }
         let (db, files) = (Arc::new(db), Arc::new(files));
         Ok(Opened { clock, id, key, secret, node, db, files, state, reserve })
     }

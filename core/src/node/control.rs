@@ -111,6 +111,7 @@ impl Node {
                 }
             }
             Command::Stage { roles, parameters } => {
+                let parameters = parameters.or_else(|| self.first_parameters());
                 self.change_layout(now, |history| {
                     roles
                         .into_iter()
@@ -143,6 +144,22 @@ impl Node {
             Command::Start(job) => self.schedule.hasten(now.mono, job),
         }
         Ok(Report::Done)
+    }
+
+    /// What the configuration says about a cluster's first layout, if that is what is being staged. Staged, and so seen by all:
+    /// the layout must not depend on which node it is asked of.
+    fn first_parameters(&self) -> Option<Parameters> {
+        let history = self.history();
+        let first = history.current().is_none() && history.staged().parameters().is_none();
+        let replication = self.view.config.replication_factor;
+        first.then(|| Parameters { replication, ..Parameters::default() })
+    }
+
+    /// Where the configuration and the layout in force disagree on the number of copies, the layout's; it is what counts.
+    pub fn other_replication(&self) -> Option<u16> {
+        let layout = self.history().current()?;
+        let replication = layout.parameters.replication;
+        (replication != self.view.config.replication_factor).then_some(replication)
     }
 
     fn stage(

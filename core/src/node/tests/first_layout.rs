@@ -1,0 +1,44 @@
+use crate::{
+    id::NodeId,
+    node::{Node, Saved, Setup, control::Command, layouts},
+    placement::layout::Parameters,
+    seed::Seed,
+    time::{Instant, Now, Timestamp},
+    view::Config,
+};
+
+const NOW: Now = Now { mono: Instant(1), wall: Timestamp(1000) };
+
+fn node(replication_factor: u16, alone: bool) -> Node {
+    let config = Config { replication_factor, ..Config::default() };
+    let mut setup = Setup::alone(NodeId([7; 32]), 1, config, Seed::new([1; 32]));
+    if !alone {
+        setup.saved = Saved::default();
+    }
+    Node::new(setup, NOW).expect("nothing is damaged")
+}
+
+fn stage(node: &mut Node, parameters: Option<Parameters>) -> Option<Parameters> {
+    let roles = vec![(NodeId([7; 32]), Some(layouts::default_role(1 << 40)))];
+    node.control(NOW, Command::Stage { roles, parameters }).expect("a sound role");
+    node.history().staged().parameters()
+}
+
+#[test]
+fn the_configuration_says_how_many_copies_the_first_layout_makes() {
+    let mut fresh = node(2, false);
+    let staged = stage(&mut fresh, None).expect("they are staged with the first role");
+    assert_eq!(staged, Parameters { replication: 2, ..Parameters::default() });
+    let chosen = Parameters { replication: 1, ..Parameters::default() };
+    assert_eq!(stage(&mut fresh, Some(chosen)), Some(chosen));
+    assert_eq!(stage(&mut fresh, None), Some(chosen), "what somebody chose stays");
+}
+
+#[test]
+fn a_layout_in_force_has_its_own_number_of_copies() {
+    let mut grown = node(3, true);
+    assert_eq!(stage(&mut grown, None), None);
+    assert_eq!(grown.other_replication(), Some(1));
+    assert_eq!(node(1, true).other_replication(), None);
+    assert_eq!(node(3, false).other_replication(), None, "there is none yet");
+}
