@@ -102,7 +102,10 @@ impl Host {
                 self.store_late(world, block, task, id, done);
             }
             Event::TaskDue(task) => {
-                if let Some(running) = self.running(task) {
+                // Where an earlier time was asked for since, this one means nothing any more.
+                if let Some(running) = self.running(task)
+                    && running.due.is_some_and(|due| due <= now.mono)
+                {
                     running.due = None;
                     running.task.handle_timeout(now);
                     self.drain(world, task);
@@ -110,9 +113,11 @@ impl Host {
             }
             Event::NodeDue => {
                 let process = self.process();
-                process.node_due = None;
-                process.node.handle_timeout(now);
-                self.drain_node(world);
+                if process.node_due.is_some_and(|due| due <= now.mono) {
+                    process.node_due = None;
+                    process.node.handle_timeout(now);
+                    self.drain_node(world);
+                }
             }
             Event::Leave(task) => self.leave(world, task),
             Event::Saved(id, file, bytes) => self.save(world, id, file, bytes),
