@@ -39,10 +39,11 @@ pub async fn read(
         extra: Duration::ZERO,
     };
     let answers = gather(cx, view, plan, |node| cx.read(node, read.clone()), |_, _| {}).await?;
+    let (nodes, answers): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
     let answers: Vec<Answer> =
-        answers.into_iter().map(|(_, answer)| fitting(&read, answer)).collect::<Result<_, _>>()?;
+        answers.into_iter().map(|answer| fitting(&read, answer)).collect::<Result<_, _>>()?;
     let merged = merged(&read, &answers)?;
-    Box::pin(repair::sharded(cx, view, position, &read, &answers, &merged)).await?;
+    Box::pin(repair::sharded(cx, view, position, &read, (&nodes, &answers), &merged)).await?;
     Ok(merged)
 }
 

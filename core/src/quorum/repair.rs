@@ -1,12 +1,12 @@
 //! Writing back what a read has found stale.
 
-use super::{full_copy, read, write};
+use super::{full_copy, read, read::fitting, write};
 use crate::{
     effect::PeerError,
-    id::Position,
+    id::{NodeId, Position},
     store::{Answer, Batch, Found, Op, Outcome, Read, Table},
     table::{
-        self,
+        self, key,
         object::{Content, ObjectRow},
     },
     task::Cx,
@@ -20,18 +20,22 @@ pub(super) async fn sharded(
     view: &View,
     position: Position,
     read: &Read,
-    answers: &[Answer],
+    (nodes, answers): (&[NodeId], &[Answer]),
     merged: &Answer,
 ) -> Result<(), PeerError> {
-    let ops = match (read, merged) {
+    let mut ops = Vec::new();
+    match (read, merged) {
         (Read::Object { key, payload }, Answer::Object(Some(found))) => {
             if answers.iter().all(|answer| has(answer, &found.row)) {
                 return Ok(());
             }
-            object(cx, view, position, key, *payload, answers, found).await?
+            if let Some(at) = answers.iter().position(|answer| has(answer, &found.row)) {
+                ops = manifest(cx, position, nodes[at], found).await?;
+            }
+            ops.extend(object(cx, view, position, key, *payload, answers, found).await?);
         }
-        (_, _) => values(read, answers, merged, is_repaired),
-    };
+        (_, _) => ops = values(read, answers, merged, is_repaired),
+    }
     if ops.is_empty() {
         return Ok(());
     }
@@ -98,6 +102,29 @@ fn values(
 /// dropped on the replica that lacks them.
 fn is_repaired(table: Table) -> bool {
     matches!(table, Table::Upload)
+}
+
+/// The manifest of an object of parts, from a node that has the object: it came with the row and must go with it. Blocks are on a
+/// write quorum before the row that names them.
+async fn manifest(
+    cx: Cx,
+    position: Position,
+    node: NodeId,
+    found: &Found,
+) -> Result<Vec<Op>, PeerError> {
+    let row: ObjectRow = table::decode(Table::Object, &found.row).map_err(PeerError::Store)?;
+    let Content::Parts(_, parts) = row.content else { return Ok(Vec::new()) };
+    let pages =
+        (0..).zip(&parts.pages).map(|(page, _)| key::manifest(position, parts.upload, page));
+    let keys: Vec<_> = pages.map(|key| (Table::Manifest, key)).collect();
+    let read = Read::Get(keys.clone());
+    let values = fitting(&read, cx.read(node, read.clone()).await?)?.into_values();
+    let rows = keys.into_iter().zip(values);
+    Ok(rows
+        .filter_map(|((table, key), value)| {
+            Some(Op::Merge { table, key, value: value?, inline: None })
+        })
+        .collect())
 }
 
 /// The repair of an object row: nothing, where what is stale is stale in a way that nobody sees.

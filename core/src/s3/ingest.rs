@@ -6,6 +6,9 @@
 //! it lists. Among several nodes, a block and its line in the list go out side by side, and a block that landed without its
 //! line is found by its reference, which says where its owner is listed.
 //!
+//! Among several replicas, data is on a write quorum before the batch that names it is sent: otherwise that batch might be
+//! applied on one replica alone, its row spread from there by whoever reads it, and the data be lost with that replica.
+//!
 //! Once the batch that names the data has been sent to several replicas, nobody but the collector of intents drops the data: the
 //! batch may have been applied on one of them, and spread from there.
 
@@ -46,29 +49,8 @@ pub struct Ingested {
     pub block_max: u32,
     /// Whether an intent row stands, to be closed by the batch that names the data.
     pub intent: bool,
-    /// A single block that is not stored yet: it goes with the batch that names the data.
+    /// A single block that is not stored yet: it goes with the batch that names the data. Only where one replica decides.
     pub pending: Option<(Payload, Vec<Op>)>,
-}
-
-impl Ingested {
-    /// Lists the pending block under another id.
-    pub fn relist(&mut self, position: Position, data: VersionId) {
-        self.data = data;
-        if let Some((block, rows)) = &mut self.pending {
-            *rows = vec![list_row(position, data, 0, block), ref_row(position, data, block)];
-        }
-    }
-}
-
-/// Whether a body that begins with this piece is one block that can go with the batch that names it.
-pub fn travels_alone(view: &View, position: Position, first: &Pulled) -> bool {
-    match (&first.chunk, &first.end) {
-        (Chunk::Block(block), Some(_)) => {
-            quorum::same_replicas(view, position, Position::of_block(block.hash()))
-        }
-        (Chunk::None | Chunk::Inline(_), Some(_)) => true,
-        (Chunk::None | Chunk::Inline(_) | Chunk::Block(_), None) => false,
-    }
 }
 
 /// The conditions of a batch that names data among several replicas: nobody has given the data up, and nobody can have begun to
@@ -93,7 +75,8 @@ pub async fn blocks(
             Ok(Ingested { data, summary, block_max: 0, intent: false, pending: None })
         }
         (Some(block), Some(summary))
-            if quorum::same_replicas(view, position, Position::of_block(block.hash())) =>
+            if quorum::is_sole(view, position)
+                && quorum::same_replicas(view, position, Position::of_block(block.hash())) =>
         {
             let block_max = block.len();
             let rows = vec![list_row(position, data, 0, &block), ref_row(position, data, &block)];

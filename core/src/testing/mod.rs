@@ -3,6 +3,7 @@
 //! [`Host::ask`] runs a request to its end. [`Host::begin`] and [`Running::step`] perform one effect at a time, so that a test
 //! can put requests in between, or stop. Every effect is noted in [`Host::trace`] as it is performed.
 
+pub mod cluster;
 mod pump;
 mod trace;
 
@@ -266,23 +267,26 @@ impl Default for Host {
 impl Host {
     /// A node with a key that may create buckets, and a bucket called `bucket`.
     pub fn new() -> Self {
-        let node = NodeId([7; 32]);
-        let config = Config { block_size: 1000, inline_max: 100, ..Config::default() };
-        let view = View::single(node, 3, config);
-        let mut host = Self {
-            view: Arc::new(view),
-            store: MapStore::default(),
-            blocks: BTreeMap::new(),
-            now: Now { mono: Instant(0), wall: START },
-            trace: Vec::new(),
-            faults: Faults::default(),
-            seed: Seed::new([1; 32]),
-        };
+        let mut host = Self::bare(NodeId([7; 32]), Seed::new([1; 32]));
         host.add_key(KEY_ID, SECRET, true);
         let created = host.ask(Ask::put("/bucket", ""));
         assert_eq!(created.status, 200, "{}", created.text());
         host.trace.clear();
         host
+    }
+
+    /// A node with nothing, alone.
+    fn bare(node: NodeId, seed: Seed) -> Self {
+        let config = Config { block_size: 1000, inline_max: 100, ..Config::default() };
+        Self {
+            view: Arc::new(View::single(node, 3, config)),
+            store: MapStore::default(),
+            blocks: BTreeMap::new(),
+            now: Now { mono: Instant(0), wall: START },
+            trace: Vec::new(),
+            faults: Faults::default(),
+            seed,
+        }
     }
 
     /// Adds an access key.
@@ -418,6 +422,8 @@ impl Host {
 pub struct Running {
     task: Task,
     queue: VecDeque<(EffectId, Effect)>,
+    /// Effects that are no longer waited for.
+    cancelled: Vec<EffectId>,
     pump: Pump,
     /// What has come back so far.
     pub reply: Reply,
@@ -426,7 +432,8 @@ pub struct Running {
 impl Running {
     fn start(host: &Host, mut task: Task, pump: Pump) -> Self {
         task.start(host.now);
-        let mut running = Self { task, queue: VecDeque::new(), pump, reply: Reply::default() };
+        let (queue, cancelled) = (VecDeque::new(), Vec::new());
+        let mut running = Self { task, queue, cancelled, pump, reply: Reply::default() };
         running.drain();
         running
     }
@@ -485,6 +492,7 @@ impl Running {
         while let Some((id, effect)) = self.task.poll_effect() {
             if let Effect::Cancel(cancelled) = effect {
                 self.queue.retain(|(each, _)| *each != cancelled);
+                self.cancelled.push(cancelled);
             } else {
                 self.queue.push_back((id, effect));
             }

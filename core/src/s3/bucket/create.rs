@@ -126,10 +126,6 @@ pub async fn create(
     key_id: &str,
     key: &AccessKeyRow,
 ) -> Result<Created, PeerError> {
-    let alias = read_alias(cx, view, name).await?;
-    if let Some(Lww { value: Some(bucket), .. }) = alias {
-        return Ok(Created::Taken(Some(bucket)));
-    }
     let now = cx.now().wall;
     let new = New {
         id: BucketId(cx.random()),
@@ -140,7 +136,12 @@ pub async fn create(
         key,
     };
     if !quorum::is_sole_copy(view) {
+        // Also where the name is known to be taken: its bucket may be half created, and is then finished.
         return new.agree(cx, view).await;
+    }
+    let alias = read_alias(cx, view, name).await?;
+    if let Some(Lww { value: Some(bucket), .. }) = alias {
+        return Ok(Created::Taken(Some(bucket)));
     }
     // Later than whatever took the name away before.
     let rows = new.rows(alias.map_or(Stamp(0), |alias| alias.at));
@@ -220,7 +221,7 @@ async fn read_alias(
     name: &str,
 ) -> Result<Option<Lww<Option<BucketId>>>, PeerError> {
     let keys = vec![(Table::Alias, name.as_bytes().to_vec())];
-    let Some(value) = quorum::confirm(cx, view, keys).await?.pop().flatten() else {
+    let Some(value) = quorum::get_local(cx, view, keys).await?.pop().flatten() else {
         return Ok(None);
     };
     let row: AliasRow = table::decode(Table::Alias, &value).map_err(PeerError::Store)?;

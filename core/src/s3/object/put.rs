@@ -53,10 +53,9 @@ pub(crate) async fn put_object(cx: Cx, call: &Call) -> Result<Response, S3Error>
         }
         (chunk, end) => {
             let first = crate::effect::Pulled { chunk, end };
-            let alone = ingest::travels_alone(view, target.position, &first);
             let (data, seen) = flow::join(
                 ingest::blocks(cx, view, target.position, first, Stamp(0)),
-                row::stamp_beside(cx, view, &target, alone),
+                row::stamp_beside(cx, view, &target),
             )
             .await;
             let data = data?;

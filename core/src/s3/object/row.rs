@@ -80,15 +80,9 @@ pub async fn stamp(cx: Cx, view: &View, target: &Target) -> Result<Stamp, S3Erro
     Ok(current.map_or(Stamp(0), |stored| stored.row.version.stamp()))
 }
 
-/// The same for [`write_after`], to be asked while the data comes in. `None` where that does not need it: where one replica
-/// decides, and for data that comes in one effect (`alone`).
-pub async fn stamp_beside(
-    cx: Cx,
-    view: &View,
-    target: &Target,
-    alone: bool,
-) -> Result<Option<Stamp>, S3Error> {
-    if alone || quorum::is_sole(view, target.position) {
+/// The same for [`write_after`], to be asked while the data comes in. `None` where one replica decides, which needs no telling.
+pub async fn stamp_beside(cx: Cx, view: &View, target: &Target) -> Result<Option<Stamp>, S3Error> {
+    if quorum::is_sole(view, target.position) {
         return Ok(None);
     }
     stamp(cx, view, target).await.map(Some)
@@ -122,11 +116,10 @@ pub async fn write_after(
     if quorum::is_sole(view, target.position) {
         return sole(cx, view, target, write, ingested).await;
     }
-    let pending = ingested.is_some_and(|data| data.pending.is_some());
-    if owns_data(&write.content) && !pending {
+    if owns_data(&write.content) {
         Box::pin(once(cx, view, target, write, ingested, seen)).await
     } else {
-        Box::pin(again(cx, view, target, write, ingested)).await
+        Box::pin(again(cx, view, target, write)).await
     }
 }
 
@@ -199,27 +192,13 @@ async fn once(
     }
 }
 
-/// Among several replicas, a row that goes round again until it comes last: with its payload, or with its only block, listed each
-/// time under an id that no loser has had.
-async fn again(
-    cx: Cx,
-    view: &View,
-    target: &Target,
-    mut write: Write,
-    ingested: Option<&Ingested>,
-) -> Result<Written, S3Error> {
-    let mut ingested = ingested.cloned();
+/// Among several replicas, a row that has all it needs with it goes round again until it comes last.
+async fn again(cx: Cx, view: &View, target: &Target, write: Write) -> Result<Written, S3Error> {
     let mut seen = Stamp(0);
-    for round in 0..ROUNDS {
+    for _ in 0..ROUNDS {
         let version = cx.version_past(seen);
         let guards = write.guards.clone();
-        if round > 0
-            && let (Content::Blocks(_, listed), Some(data)) = (&mut write.content, &mut ingested)
-        {
-            data.relist(target.position, version);
-            listed.data = version;
-        }
-        match commit(cx, view, target, version, guards, &write, ingested.as_ref()).await? {
+        match commit(cx, view, target, version, guards, &write, None).await? {
             Outcome::Applied(applied) => match applied.superseded_by {
                 None => return Ok(Written::Done(version)),
                 Some(stamp) => seen = stamp,

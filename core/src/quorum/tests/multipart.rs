@@ -1,0 +1,141 @@
+//! Multipart uploads and copies among several nodes.
+
+use super::{bytes, get, put, spread};
+use crate::testing::{Ask, Reply, cluster::Cluster};
+
+const MIB5: usize = 5 << 20;
+
+fn begin(cluster: &mut Cluster, at: usize) -> String {
+    let reply = cluster.ask(at, Ask::new("POST", "/bucket/big?uploads"));
+    assert_eq!(reply.status, 200);
+    reply.element("UploadId").expect("an id").to_owned()
+}
+
+fn part(cluster: &mut Cluster, at: usize, id: &str, number: u16, body: Vec<u8>) -> Reply {
+    cluster.ask(at, Ask::put(&format!("/bucket/big?partNumber={number}&uploadId={id}"), body))
+}
+
+fn etag(reply: &Reply) -> String {
+    assert_eq!(reply.outcome(), "200", "{}", reply.text());
+    reply.header("etag").expect("an etag").to_owned()
+}
+
+fn complete(cluster: &mut Cluster, at: usize, id: &str, etags: &[String]) -> Reply {
+    let lines = etags.iter().zip(1..).map(|(etag, number)| {
+        format!("<Part><ETag>{etag}</ETag><PartNumber>{number}</PartNumber></Part>")
+    });
+    let body =
+        format!("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", lines.collect::<String>());
+    cluster.ask(at, Ask::new("POST", &format!("/bucket/big?uploadId={id}")).body(body))
+}
+
+/// A cluster of large blocks, so that parts of 5 MiB are few.
+fn large(mut cluster: Cluster) -> Cluster {
+    for host in &mut cluster.hosts {
+        let mut view = crate::view::View::clone(&host.view);
+        view.config.block_size = 1 << 20;
+        host.view = view.into();
+    }
+    cluster
+}
+
+#[test]
+fn an_upload_goes_through_any_node() {
+    for (cluster, nodes) in [(Cluster::replicated(3), 3), (spread(), 7)] {
+        let mut cluster = large(cluster);
+        let id = begin(&mut cluster, 0);
+        let first = etag(&part(&mut cluster, 1, &id, 1, bytes(MIB5)));
+        let second = etag(&part(&mut cluster, nodes - 1, &id, 2, bytes(70_000)));
+        let second_again = etag(&part(&mut cluster, 0, &id, 2, bytes(80_000)));
+        let listed = cluster.ask(2, Ask::get(&format!("/bucket/big?uploadId={id}")));
+        assert_eq!(listed.elements("Size"), ["5242880", "80000"]);
+        let uploads = cluster.ask(1, Ask::get("/bucket?uploads"));
+        assert_eq!(uploads.elements("UploadId"), [&id]);
+        let stale = complete(&mut cluster, 1, &id, &[first.clone(), second]);
+        assert_eq!(stale.outcome(), "400 InvalidPart");
+        let etags = [first, second_again];
+        assert_eq!(complete(&mut cluster, 1, &id, &etags).outcome(), "200");
+        assert_eq!(complete(&mut cluster, 2, &id, &etags).outcome(), "200", "asked again");
+        let whole = [bytes(MIB5), bytes(80_000)].concat();
+        for at in [0, nodes - 1] {
+            assert_eq!(get(&mut cluster, at, "big").expect("it is there"), whole);
+            assert_eq!(part(&mut cluster, at, &id, 3, bytes(5)).outcome(), "404 NoSuchUpload");
+        }
+        let uploads = cluster.ask(1, Ask::get("/bucket?uploads"));
+        assert_eq!(uploads.elements("UploadId"), Vec::<&str>::new());
+        let abort = Ask::new("DELETE", &format!("/bucket/big?uploadId={id}"));
+        assert_eq!(cluster.ask(0, abort).outcome(), "404 NoSuchUpload");
+    }
+}
+
+#[test]
+fn an_aborted_upload_takes_nothing_more() {
+    let mut cluster = Cluster::replicated(3);
+    let id = begin(&mut cluster, 0);
+    let first = etag(&part(&mut cluster, 0, &id, 1, bytes(2500)));
+    // Not heard by the third.
+    cluster.down(&[2]);
+    let abort = || Ask::new("DELETE", &format!("/bucket/big?uploadId={id}"));
+    assert_eq!(cluster.ask(1, abort()).outcome(), "204");
+    cluster.down(&[]);
+    for at in 0..3 {
+        assert_eq!(cluster.ask(at, abort()).outcome(), "404 NoSuchUpload");
+        assert_eq!(part(&mut cluster, at, &id, 2, bytes(5)).outcome(), "404 NoSuchUpload");
+        let completed = complete(&mut cluster, at, &id, std::slice::from_ref(&first));
+        assert_eq!(completed.outcome(), "404 NoSuchUpload");
+    }
+    assert_eq!(get(&mut cluster, 0, "big"), Err("404 NoSuchKey".to_owned()));
+}
+
+/// The final batch reached one replica; a read spreads its row, and with it the manifest.
+#[test]
+fn a_completion_that_one_replica_has_is_whole_wherever_it_gets() {
+    use crate::testing::cluster::Fate;
+    let mut cluster = Cluster::replicated(3);
+    put(&mut cluster, 0, "big", "old");
+    let id = begin(&mut cluster, 0);
+    let first = etag(&part(&mut cluster, 0, &id, 1, bytes(2500)));
+    cluster.network(|call| match call.what.starts_with("Commit: manifest") {
+        true if call.to == 2 => Fate::AnswerLost,
+        true => Fate::Unreachable,
+        false => Fate::Answered,
+    });
+    let before = cluster.hosts[0].store.clone();
+    let body = format!(
+        "<CompleteMultipartUpload><Part><ETag>{first}</ETag><PartNumber>1</PartNumber></Part></CompleteMultipartUpload>"
+    );
+    let ask = Ask::new("POST", &format!("/bucket/big?uploadId={id}")).body(body);
+    assert_eq!(cluster.ask(0, ask).outcome(), "503 ServiceUnavailable");
+    cluster.hosts[0].store = before;
+    cluster.down(&[1]);
+    assert_eq!(get(&mut cluster, 0, "big"), Ok(bytes(2500)));
+    cluster.down(&[2]);
+    assert_eq!(get(&mut cluster, 1, "big"), Ok(bytes(2500)));
+}
+
+#[test]
+fn copies_refer_to_blocks_wherever_they_are() {
+    for mut cluster in [Cluster::replicated(3), spread()] {
+        put(&mut cluster, 0, "small", "hello");
+        put(&mut cluster, 0, "big", bytes(12_500));
+        let copy = |from: &str, to: &str| {
+            Ask::put(&format!("/bucket/{to}"), "")
+                .header("x-amz-copy-source", format!("bucket/{from}"))
+        };
+        assert_eq!(cluster.ask(1, copy("small", "small2")).outcome(), "200");
+        assert_eq!(get(&mut cluster, 2, "small2"), Ok(b"hello".to_vec()));
+        assert_eq!(cluster.ask(1, copy("big", "big2")).outcome(), "200");
+        assert_eq!(cluster.ask(1, Ask::new("DELETE", "/bucket/big")).status, 204);
+        assert_eq!(get(&mut cluster, 2, "big2"), Ok(bytes(12_500)));
+        let relabel = copy("big2", "big2").header("x-amz-metadata-directive", "REPLACE");
+        let relabel = relabel.header("content-type", "text/plain");
+        assert_eq!(cluster.ask(0, relabel).outcome(), "200");
+        let reply = cluster.ask(2, Ask::get("/bucket/big2"));
+        assert_eq!(reply.header("content-type"), Some("text/plain"));
+        assert_eq!(reply.body, bytes(12_500));
+        let id = begin(&mut cluster, 2);
+        let part = copy("big2", &format!("big?partNumber=1&uploadId={id}"));
+        let part = part.header("x-amz-copy-source-range", "bytes=500-10499");
+        assert_eq!(cluster.ask(0, part).outcome(), "200");
+    }
+}

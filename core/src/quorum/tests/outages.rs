@@ -1,0 +1,155 @@
+//! Nodes that are dead, slow, or take a write and never say so.
+
+use std::time::Duration;
+
+use super::{bytes, get, put};
+use crate::{
+    store::Table,
+    table::{self, upload::IntentRow},
+    testing::{
+        Ask,
+        cluster::{Cluster, Fate, RTT},
+    },
+};
+
+#[test]
+fn one_of_three_may_be_dead() {
+    for dead in 0..3 {
+        let mut cluster = Cluster::replicated(3);
+        put(&mut cluster, 0, "before", bytes(2500));
+        cluster.down(&[dead]);
+        for at in (0..3).filter(|at| *at != dead) {
+            for (key, len) in [("inline", 5), ("block", 1000), ("blocks", 3500)] {
+                put(&mut cluster, at, key, bytes(len));
+                assert_eq!(get(&mut cluster, at, key), Ok(bytes(len)));
+            }
+            assert_eq!(get(&mut cluster, at, "before"), Ok(bytes(2500)));
+            let list = cluster.ask(at, Ask::get("/bucket?list-type=2"));
+            assert_eq!(list.elements("Key"), ["before", "block", "blocks", "inline"]);
+            let delete = cluster.ask(at, Ask::new("DELETE", "/bucket/inline"));
+            assert_eq!(delete.status, 204);
+            assert_eq!(get(&mut cluster, at, "inline"), Err("404 NoSuchKey".to_owned()));
+        }
+    }
+}
+
+#[test]
+fn without_a_quorum_nothing_is_promised() {
+    let mut cluster = Cluster::replicated(3);
+    put(&mut cluster, 0, "k", "old");
+    cluster.down(&[1, 2]);
+    for ask in [
+        Ask::put("/bucket/k", "new"),
+        Ask::put("/bucket/k", bytes(1000)),
+        Ask::put("/bucket/k", bytes(3500)),
+        Ask::get("/bucket/k"),
+        Ask::new("DELETE", "/bucket/k"),
+        Ask::get("/bucket?list-type=2"),
+        Ask::get("/"),
+        Ask::put("/another", ""),
+        Ask::new("DELETE", "/bucket"),
+        Ask::get("/unknown/k"),
+    ] {
+        let reply = cluster.ask(0, ask);
+        assert_eq!(reply.outcome(), "503 ServiceUnavailable");
+        assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+}
+
+#[test]
+fn a_silent_replica_is_hedged() {
+    let mut cluster = Cluster::replicated(3);
+    put(&mut cluster, 0, "inline", "hello");
+    put(&mut cluster, 0, "block", bytes(1000));
+    for silent in 1..3 {
+        cluster.network(move |call| if call.to == silent { Fate::Lost } else { Fate::Answered });
+        for target in ["/bucket/inline", "/bucket/block", "/bucket?list-type=2"] {
+            let mut session = cluster.begin(0, Ask::get(target));
+            session.respond(&mut cluster);
+            assert_eq!(session.running.reply.status, 200);
+            // At most three round trips until another is asked, and one for its answer.
+            assert!(session.took() <= RTT * 4, "{target}: {:?}", session.took());
+            session.run(&mut cluster);
+        }
+        let mut session = cluster.begin(0, Ask::put("/bucket/inline", "hello"));
+        session.respond(&mut cluster);
+        assert_eq!(session.round_trips(), 1, "a write asks all");
+        session.run(&mut cluster);
+    }
+}
+
+#[test]
+fn a_block_that_is_slow_to_come_is_asked_of_another() {
+    let mut cluster = Cluster::replicated(3);
+    put(&mut cluster, 0, "k", bytes(1000));
+    cluster.hosts[0].blocks.clear();
+    cluster.network(|call| match (call.to, call.what.as_str()) {
+        (1, "LoadBlock") => Fate::Slow(Duration::from_secs(5)),
+        _ => Fate::Answered,
+    });
+    let mut session = cluster.begin(0, Ask::get("/bucket/k"));
+    session.run(&mut cluster);
+    assert_eq!(session.running.reply.body, bytes(1000));
+    assert!(session.took() < Duration::from_millis(300), "{:?}", session.took());
+}
+
+#[test]
+fn a_block_lost_here_comes_from_there_and_is_queued_to_be_fetched() {
+    let mut cluster = Cluster::replicated(3);
+    put(&mut cluster, 0, "k", bytes(3500));
+    cluster.hosts[0].blocks.clear();
+    assert_eq!(get(&mut cluster, 0, "k"), Ok(bytes(3500)));
+    assert_eq!(cluster.hosts[0].count(Table::Fetch), 4);
+    for host in &mut cluster.hosts {
+        host.blocks.clear();
+    }
+    assert_eq!(get(&mut cluster, 1, "k"), Err("500 InternalError".to_owned()));
+    cluster.down(&[2]);
+    let unsure = Err("503 ServiceUnavailable".to_owned());
+    assert_eq!(get(&mut cluster, 1, "k"), unsure, "the node that is down may have it");
+}
+
+/// The final batch may have been applied where nobody answers: its data stays, and the intent leads to it.
+#[test]
+fn data_that_may_be_named_is_not_dropped() {
+    for applied in [None, Some(1), Some(2)] {
+        let mut cluster = Cluster::replicated(3);
+        cluster.network(move |call| {
+            if !call.what.starts_with("Commit: object") {
+                Fate::Answered
+            } else if Some(call.to) == applied {
+                Fate::AnswerLost
+            } else {
+                Fate::Unreachable
+            }
+        });
+        let reply = cluster.ask(0, Ask::put("/bucket/k", bytes(3500)));
+        assert_eq!(reply.outcome(), "503 ServiceUnavailable");
+        for (index, host) in cluster.hosts.iter().enumerate() {
+            assert_eq!(host.count(Table::BlockList), 4);
+            let (_, intent) = host.store.rows(Table::Intent).next().expect("the intent");
+            let intent: IntentRow = table::decode(Table::Intent, intent).expect("an intent");
+            let done = index == 0 || Some(index) == applied;
+            assert_eq!(intent == IntentRow::Done, done, "{intent:?} at {index}");
+        }
+        cluster.down(&[]);
+        // The coordinator has applied it, so whoever asks it sees it, and then everybody does.
+        assert_eq!(get(&mut cluster, 0, "k"), Ok(bytes(3500)));
+        cluster.down(&[0]);
+        assert_eq!(get(&mut cluster, 1, "k"), Ok(bytes(3500)));
+    }
+}
+
+/// A write that fails before its final batch is given up on all replicas.
+#[test]
+fn data_that_was_never_named_is_dropped() {
+    let mut cluster = Cluster::replicated(3);
+    let reply = cluster.ask(0, Ask::put("/bucket/k", bytes(3500)).cut(2700));
+    assert_eq!(reply.outcome(), "400 IncompleteBody");
+    for host in &cluster.hosts {
+        let (_, intent) = host.store.rows(Table::Intent).next().expect("the intent");
+        let intent: IntentRow = table::decode(Table::Intent, intent).expect("an intent");
+        assert_eq!(intent, IntentRow::Dropped);
+        assert_eq!(host.count(Table::Queue), 2, "to drop the data, and to forget that");
+    }
+}

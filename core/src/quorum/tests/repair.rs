@@ -1,0 +1,100 @@
+//! Replicas that lag behind: what a read has shown, it goes on showing.
+
+use super::{bytes, get, put};
+use crate::{
+    effect::PeerError,
+    store::{StoreError, Table},
+    testing::{
+        Ask, CommitFault,
+        cluster::{Cluster, Fate},
+    },
+};
+
+/// A write whose last batch reaches one replica, and not that of the node that was asked; so it is not acknowledged. Before it, the
+/// node makes so many commits at home.
+fn put_at_only(cluster: &mut Cluster, only: usize, ask: Ask, commits: usize) {
+    cluster.network(move |call| match call.what.starts_with("Commit: object") {
+        true if call.to != only => Fate::Unreachable,
+        true | false => Fate::Answered,
+    });
+    let failed = CommitFault::Nothing(PeerError::Store(StoreError::Closed));
+    cluster.hosts[0].faults.commit = Some((commits, failed));
+    let reply = cluster.ask(0, ask);
+    assert_eq!(reply.outcome(), "503 ServiceUnavailable", "{}", reply.text());
+    cluster.down(&[]);
+}
+
+#[test]
+fn what_one_read_has_seen_later_reads_see() {
+    for len in [5, 1000] {
+        for head in [false, true] {
+            let mut cluster = Cluster::replicated(3);
+            put(&mut cluster, 0, "k", "old");
+            let commits = if len > 100 { 1 } else { 0 };
+            put_at_only(&mut cluster, 2, Ask::put("/bucket/k", bytes(len)), commits);
+            // Of the two that do not have it.
+            cluster.down(&[2]);
+            assert_eq!(get(&mut cluster, 0, "k"), Ok(b"old".to_vec()));
+            cluster.down(&[1]);
+            if head {
+                let reply = cluster.ask(0, Ask::new("HEAD", "/bucket/k"));
+                assert_eq!((reply.status, reply.len), (200, len as u64));
+            } else {
+                assert_eq!(get(&mut cluster, 0, "k"), Ok(bytes(len)));
+            }
+            cluster.down(&[2]);
+            assert_eq!(get(&mut cluster, 1, "k"), Ok(bytes(len)), "{len} after HEAD: {head}");
+        }
+    }
+}
+
+#[test]
+fn a_deletion_that_was_seen_stays() {
+    let mut cluster = Cluster::replicated(3);
+    put(&mut cluster, 0, "k", "old");
+    put_at_only(&mut cluster, 2, Ask::new("DELETE", "/bucket/k"), 0);
+    cluster.down(&[1]);
+    assert_eq!(get(&mut cluster, 0, "k"), Err("404 NoSuchKey".to_owned()));
+    cluster.down(&[2]);
+    assert_eq!(get(&mut cluster, 1, "k"), Err("404 NoSuchKey".to_owned()));
+}
+
+#[test]
+fn a_read_that_cannot_repair_is_not_answered() {
+    let mut cluster = Cluster::replicated(3);
+    put(&mut cluster, 0, "k", "old");
+    put_at_only(&mut cluster, 2, Ask::put("/bucket/k", "new"), 0);
+    cluster.network(|call| match (call.to, call.what.starts_with("Commit")) {
+        (1, _) | (_, true) => Fate::Unreachable,
+        (_, false) => Fate::Answered,
+    });
+    assert_eq!(get(&mut cluster, 0, "k"), Err("503 ServiceUnavailable".to_owned()));
+}
+
+#[test]
+fn replicas_that_agree_are_not_written_to() {
+    let mut cluster = Cluster::replicated(3);
+    put(&mut cluster, 0, "k", bytes(2500));
+    cluster.network(|call| {
+        assert!(!call.what.starts_with("Commit"), "{}", call.what);
+        Fate::Answered
+    });
+    for at in 0..3 {
+        assert_eq!(get(&mut cluster, at, "k"), Ok(bytes(2500)));
+        assert_eq!(get(&mut cluster, at, "none"), Err("404 NoSuchKey".to_owned()));
+    }
+}
+
+/// Replicas forget a tombstone one after the other, when all have it and it is old: nobody brings it back.
+#[test]
+fn a_tombstone_that_is_being_forgotten_is_let_go() {
+    let mut cluster = Cluster::replicated(3);
+    put(&mut cluster, 0, "k", "old");
+    assert_eq!(cluster.ask(0, Ask::new("DELETE", "/bucket/k")).status, 204);
+    cluster.pass(cluster.hosts[0].view.config.tombstone_delay);
+    let (row, _) = cluster.hosts[1].store.rows(Table::Object).next().expect("the tombstone");
+    let row = row.to_vec();
+    crate::store::Writer::delete(&mut cluster.hosts[1].store, Table::Object, &row).expect("a map");
+    assert_eq!(get(&mut cluster, 0, "k"), Err("404 NoSuchKey".to_owned()));
+    assert_eq!(cluster.hosts[1].count(Table::Object), 0);
+}
