@@ -14,7 +14,7 @@ use crate::{
 /// node makes so many commits at home.
 fn put_at_only(cluster: &mut Cluster, only: usize, ask: Ask, commits: usize) {
     cluster.network(move |call| match call.what.starts_with("Commit: object") {
-        true if call.to != only => Fate::Unreachable,
+        true if call.to != only => Fate::Lost,
         true | false => Fate::Answered,
     });
     let failed = CommitFault::Nothing(PeerError::Store(StoreError::Closed));

@@ -126,6 +126,11 @@ pub async fn create(
     key_id: &str,
     key: &AccessKeyRow,
 ) -> Result<Created, PeerError> {
+    let sole = quorum::is_sole_copy(view);
+    let alias = if sole { read_alias(cx, view, name).await? } else { None };
+    if let Some(Lww { value: Some(bucket), .. }) = alias {
+        return Ok(Created::Taken(Some(bucket)));
+    }
     let now = cx.now().wall;
     let new = New {
         id: BucketId(cx.random()),
@@ -135,13 +140,9 @@ pub async fn create(
         key_id,
         key,
     };
-    if !quorum::is_sole_copy(view) {
+    if !sole {
         // Also where the name is known to be taken: its bucket may be half created, and is then finished.
         return new.agree(cx, view).await;
-    }
-    let alias = read_alias(cx, view, name).await?;
-    if let Some(Lww { value: Some(bucket), .. }) = alias {
-        return Ok(Created::Taken(Some(bucket)));
     }
     // Later than whatever took the name away before.
     let rows = new.rows(alias.map_or(Stamp(0), |alias| alias.at));
