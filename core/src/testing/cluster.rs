@@ -443,6 +443,8 @@ fn destination(effect: &Effect) -> Option<NodeId> {
         | Effect::LoadBlock { at, .. }
         | Effect::Holds { at, .. } => Some(*at),
         Effect::Chore(_)
+        | Effect::Control(_)
+        | Effect::Ask { .. }
         | Effect::Open(_)
         | Effect::Pull { .. }
         | Effect::Collect { .. }
