@@ -12,7 +12,7 @@ use crate::{
     id::{NodeId, Position},
     store::{
         Batch, Op, Read, Table,
-        digest::{Findings, Question, RowHash, RowKey},
+        digest::{Question, RowHash, RowKey},
     },
     table::queue::Job,
     task::Cx,
@@ -137,13 +137,13 @@ async fn split(
         .map(|each| Ok((each.table()?, RowKey::from(each.key.clone()), each.hash())));
     let question = Question::Forgettable(rows.collect::<Result<_, _>>()?);
     let flags = match cx.read(node, Read::Compare(question)).await {
-        Ok(answer) => match answer.into_compared() {
-            Findings::Flags(flags) if flags.len() == tombstones.len() => flags,
-            other => {
-                log::error!("{node} was asked about tombstones and says {other:?}");
+        Ok(answer) => {
+            let flags = answer.into_compared().flags();
+            flags.filter(|flags| flags.len() == tombstones.len()).unwrap_or_else(|| {
+                log::error!("{node} was asked about tombstones and tells of something else");
                 vec![false; tombstones.len()]
-            }
-        },
+            })
+        }
         Err(error) if node == view.node => return Err(error),
         Err(error) => {
             log::debug!("tombstones wait for {node}: {error}");

@@ -202,6 +202,33 @@ pub enum Findings {
     Flags(Vec<bool>),
 }
 
+impl Findings {
+    /// [`Findings::Fingerprints`], if it is that.
+    pub fn fingerprints(self) -> Option<Vec<Fingerprint>> {
+        if let Self::Fingerprints(each) = self { Some(each) } else { None }
+    }
+
+    /// [`Findings::Cut`], if it is that.
+    pub fn cut(self) -> Option<Vec<(Option<RowKey>, Fingerprint)>> {
+        if let Self::Cut(pieces) = self { Some(pieces) } else { None }
+    }
+
+    /// [`Findings::Hashes`], if it is that.
+    pub fn hashes(self) -> Option<Vec<(RowKey, RowHash)>> {
+        if let Self::Hashes(hashes) = self { Some(hashes) } else { None }
+    }
+
+    /// [`Findings::Rows`], if it is that.
+    pub fn rows(self) -> Option<Vec<Option<FullRow>>> {
+        if let Self::Rows(rows) = self { Some(rows) } else { None }
+    }
+
+    /// [`Findings::Flags`], if it is that.
+    pub fn flags(self) -> Option<Vec<bool>> {
+        if let Self::Flags(flags) = self { Some(flags) } else { None }
+    }
+}
+
 /// Answers a question from `snapshot`.
 ///
 /// # Errors

@@ -40,7 +40,7 @@ fn object_key(name: u8) -> Vec<u8> {
 }
 
 fn object(name: u8, at: u64) -> Op {
-    let live = at % 2 == 0;
+    let live = at.is_multiple_of(2);
     let content = if live { Content::Inline(Meta::default()) } else { Content::Deleted };
     let version = VersionId::new(Stamp(at), [name; 8]);
     let value = table::encode(&ObjectRow { version, content });

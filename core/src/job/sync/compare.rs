@@ -92,10 +92,8 @@ impl Run<'_> {
             let rows = LEAF.max(rows.div_ceil(PIECES));
             let from = range.0.clone();
             let pieces =
-                match self.ask(self.view.node, Question::Cut { table, range, rows }).await? {
-                    Findings::Cut(pieces) => pieces,
-                    other => return Err(Fault::Own(unasked(&other))),
-                };
+                self.ask(self.view.node, Question::Cut { table, range, rows }).await?.cut();
+            let pieces = pieces.ok_or_else(|| Fault::Own(unasked()))?;
             let mut starts = from;
             let mut ranges = Vec::with_capacity(pieces.len());
             for (until, _) in &pieces {
@@ -133,11 +131,9 @@ impl Run<'_> {
     ) -> Result<(), Fault> {
         loop {
             let range = (from, until.clone());
-            let hashes =
-                match self.ask(peer, Question::Hashes { table, range, limit: HASHES }).await? {
-                    Findings::Hashes(hashes) => hashes,
-                    other => return Err(Fault::Peer(unasked(&other))),
-                };
+            let question = Question::Hashes { table, range, limit: HASHES };
+            let hashes = self.ask(peer, question).await?.hashes();
+            let hashes = hashes.ok_or_else(|| Fault::Peer(unasked()))?;
             let next = hashes.last().filter(|_| hashes.len() >= HASHES);
             // The least key greater than the last.
             let next = next.map(|(key, _)| RowKey::from([key, &[0][..]].concat()));
@@ -155,13 +151,10 @@ impl Run<'_> {
         rows: Vec<(RowKey, RowHash)>,
     ) -> Result<Vec<RowKey>, Fault> {
         let keys: Vec<RowKey> = rows.iter().map(|(key, _)| key.clone()).collect();
-        match self.ask(self.view.node, Question::Same { table, rows }).await? {
-            Findings::Flags(same) => {
-                let pairs = keys.into_iter().zip(same);
-                Ok(pairs.filter(|(_, same)| !same).map(|(key, _)| key).collect())
-            }
-            other => Err(Fault::Own(unasked(&other))),
-        }
+        let same = self.ask(self.view.node, Question::Same { table, rows }).await?.flags();
+        let same = same.ok_or_else(|| Fault::Own(unasked()))?;
+        let pairs = keys.into_iter().zip(same);
+        Ok(pairs.filter(|(_, same)| !same).map(|(key, _)| key).collect())
     }
 
     async fn fetch(
@@ -173,10 +166,9 @@ impl Run<'_> {
         while !keys.is_empty() {
             let began = self.cx.now().mono;
             let question = Question::Rows { table, keys: keys.clone(), bytes: PAGE_BYTES };
-            let rows = match self.ask(peer, question).await? {
-                Findings::Rows(rows) if !rows.is_empty() && rows.len() <= keys.len() => rows,
-                other => return Err(Fault::Peer(unasked(&other))),
-            };
+            let rows = self.ask(peer, question).await?.rows();
+            let rows = rows.filter(|rows| !rows.is_empty() && rows.len() <= keys.len());
+            let rows = rows.ok_or_else(|| Fault::Peer(unasked()))?;
             let rest_of_keys = keys.split_off(rows.len());
             let pairs = keys.into_iter().zip(rows);
             let ops: Vec<Op> =
@@ -240,14 +232,12 @@ fn merge(table: Table, key: RowKey, (value, inline): FullRow) -> Op {
 }
 
 fn fingerprints(findings: Findings, count: usize) -> Result<Vec<Fingerprint>, PeerError> {
-    match findings {
-        Findings::Fingerprints(fingerprints) if fingerprints.len() == count => Ok(fingerprints),
-        other => Err(unasked(&other)),
-    }
+    let each = findings.fingerprints().filter(|each| each.len() == count);
+    each.ok_or_else(unasked)
 }
 
 /// An answer that does not fit the question. From the own node it would be a bug; a peer may be of another release.
-fn unasked(findings: &Findings) -> PeerError {
-    log::error!("sync: an answer does not fit its question: {findings:?}");
+fn unasked() -> PeerError {
+    log::error!("sync: an answer does not fit its question");
     PeerError::Malformed
 }

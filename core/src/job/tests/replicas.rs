@@ -33,6 +33,9 @@ pub(super) fn layout(version: u64, nodes: &[u8]) -> Layout {
     }
 }
 
+/// Keys and values.
+type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
 pub(super) struct Replicas {
     pub(super) stores: BTreeMap<NodeId, MapStore>,
     pub(super) layouts: Vec<Layout>,
@@ -187,7 +190,7 @@ impl Replicas {
     }
 
     /// What replicas must have in common: every table that is compared, and what hooks make of it.
-    pub(super) fn rows_of(&self, at: u8) -> BTreeMap<Table, Vec<(Vec<u8>, Vec<u8>)>> {
+    pub(super) fn rows_of(&self, at: u8) -> BTreeMap<Table, Rows> {
         let tables = SHARDED.into_iter().chain([Table::Inline, Table::Counter, Table::Fingerprint]);
         let store = &self.stores[&node(at)];
         let rows = |table| store.rows(table).map(|(key, value)| (key.into(), value.into()));
