@@ -125,6 +125,9 @@ impl Files {
     /// may use it meanwhile; then the old file stays, a spare copy that the next rebalance removes.
     fn rebalance(&self, hash: Hash) -> Result<bool, PeerError> {
         let _pin = self.pin(hash);
+        if self.is_only_at_home(hash)? {
+            return Ok(false);
+        }
         let copies = self.copies(hash)?;
         let Some(first) = copies.first() else { return Ok(false) };
         let wanted = self.dirs.order(hash)[0];
@@ -151,6 +154,18 @@ impl Files {
             moved |= unlinked.unwrap_or(Ok(false))?;
         }
         Ok(moved)
+    }
+
+    /// Whether the block has one file, in the directory where it belongs: then there is nothing to move, and nothing to read.
+    fn is_only_at_home(&self, hash: Hash) -> Result<bool, PeerError> {
+        let home = self.dirs.order(hash)[0];
+        let (mut there, mut elsewhere) = (false, false);
+        for (dir, _, file) in self.dirs.places(hash) {
+            let stat = self.dirs.disk.stat(&file).map_err(|error| failed(&file, error))?;
+            there |= stat.is_some() && dir == home;
+            elsewhere |= stat.is_some() && dir != home;
+        }
+        Ok(there && !elsewhere)
     }
 
     /// The sound files of a block, in its order of directories. Rarely more than one.

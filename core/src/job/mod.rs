@@ -15,9 +15,10 @@ mod intents;
 pub mod offload;
 mod orphans;
 mod pace;
+pub mod purge;
 mod queue;
 pub mod repair;
-mod scrub;
+pub mod scrub;
 mod sync;
 #[cfg(test)]
 mod tests;

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Verdict, commit_local, damaged, rest};
+use super::{Verdict, commit_local, damaged, pace::Slice, remove, rest};
 use crate::{
     block::chore::{Chore, ChoreReport, Soundness},
     effect::PeerError,
     id::Hash,
     quorum,
-    store::{Op, Read, Table},
+    store::{Batch, Guard, Op, Read, Table},
     table::{self, block::BlockCountRow, key, queue::Job},
     task::Cx,
     time::Timestamp,
@@ -79,10 +79,151 @@ impl ScrubRow {
     }
 }
 
-/// Checks what is to be checked by now.
+/// What an operator may tell the scrub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Begin a pass now, and do not stretch it over a month.
+    Start,
+    /// Rest for a day.
+    Pause,
+    /// Go on after a pause.
+    Resume,
+    /// End this pass; the next one begins in its time.
+    Cancel,
+}
+
+impl Command {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Start, Self::Pause, Self::Resume, Self::Cancel];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Cancel => "cancel",
+        }
+    }
+
+    /// The command of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|command| command.name() == name)
+    }
+}
+
+/// How the scrub goes, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// When the pass began; `None` before the first.
+    pub started: Option<Timestamp>,
+    /// Whether it is through.
+    pub ended: bool,
+    /// How much of it is done, in thousandths.
+    pub thousandths: u16,
+    /// Blocks checked in this pass.
+    pub checked: u64,
+    /// Those of them that were damaged or missing.
+    pub bad: u64,
+    /// When it goes on, if it pauses.
+    pub paused_until: Option<Timestamp>,
+}
+
+/// How long a pause lasts: nobody has to remember to end it.
+const PAUSE: Duration = Duration::from_secs(24 * 3600);
+
+/// The row in [`Table::Meta`] with what the scrub was told: one of its own, because a run of the job keeps the other in memory.
+const CONTROL_KEY: &[u8] = b"scrub-control";
+
+/// What the scrub was told: the value of the row at [`CONTROL_KEY`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Control {
+    /// When a pass was asked for.
+    #[serde(rename = "s")]
+    start: Option<Timestamp>,
+    /// When the pass was called off.
+    #[serde(rename = "c")]
+    cancel: Option<Timestamp>,
+    /// Until when it pauses.
+    #[serde(rename = "p")]
+    paused: Option<Timestamp>,
+}
+
+impl Control {
+    fn is_paused(self, now: Timestamp) -> bool {
+        // A date beyond the longest pause is from a clock that was wrong.
+        self.paused.is_some_and(|until| now < until && until <= now.after(PAUSE))
+    }
+
+    /// Whether this pass is to end before its time: called off, or to make place for one that was asked for.
+    fn ends(self, row: &ScrubRow) -> bool {
+        self.cancel.is_some_and(|at| at >= row.started)
+    }
+
+    fn wants_another(self, row: &ScrubRow) -> bool {
+        self.start.is_some_and(|at| at > row.started)
+    }
+
+    /// Whether this is the pass that was asked for.
+    fn hurries(self, row: &ScrubRow) -> bool {
+        self.start.is_some_and(|at| at <= row.started)
+    }
+}
+
+/// Tells the scrub something; it hears of it within a minute.
+///
+/// # Errors
+/// What the database reports.
+pub async fn command(cx: Cx, view: &View, command: Command) -> Result<(), PeerError> {
+    let mut control = load_control(cx, view).await?;
+    let now = cx.now().wall;
+    match command {
+        Command::Start => control = Control { start: Some(now), ..Control::default() },
+        Command::Pause => control.paused = Some(now.after(PAUSE)),
+        Command::Resume => control.paused = None,
+        Command::Cancel => control = Control { cancel: Some(now), ..Control::default() },
+    }
+    let (key, value) = (CONTROL_KEY.to_vec(), table::encode(&control));
+    commit_local(cx, view, vec![Op::Merge { table: Table::Meta, key, value, inline: None }]).await
+}
+
+/// How the scrub goes.
+///
+/// # Errors
+/// What the database reports.
+pub async fn status(cx: Cx, view: &View) -> Result<Status, PeerError> {
+    let row = load(cx, view).await?;
+    let control = load_control(cx, view).await?;
+    let started = row.map(|row| row.started);
+    let row = row.unwrap_or_else(|| ScrubRow::new(Timestamp(0)));
+    let share = row.after.map_or(0, |hash| u32::from(hash.0[0]) << 8 | u32::from(hash.0[1]));
+    let thousandths = if row.ended { 1000 } else { share * 1000 >> 16 };
+    Ok(Status {
+        started,
+        ended: row.ended,
+        thousandths: u16::try_from(thousandths).expect("at most 1000"),
+        checked: row.checked,
+        bad: row.bad,
+        paused_until: control.paused.filter(|_| control.is_paused(cx.now().wall)),
+    })
+}
+
+async fn load_control(cx: Cx, view: &View) -> Result<Control, PeerError> {
+    let keys = vec![(Table::Meta, CONTROL_KEY.to_vec())];
+    let value = quorum::get_local(cx, view, keys).await?.pop().flatten();
+    let control = value.map(|value| table::decode(Table::Meta, &value)).transpose();
+    control.map(Option::unwrap_or_default).map_err(PeerError::Store)
+}
+
+/// Checks what is to be checked by now, for as long as a run may take.
 pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
+    let slice = Slice::begin(cx, view);
+    let control = load_control(cx, view).await?;
+    if control.is_paused(cx.now().wall) {
+        return Ok(Verdict::Done);
+    }
     let mut row = match load(cx, view).await? {
-        Some(row) if !row.is_over(cx.now().wall) => row,
+        Some(row) if !row.is_over(cx.now().wall) && !control.wants_another(&row) => row,
         Some(_) | None => {
             log::info!("scrub: a new pass begins");
             let row = ScrubRow::new(cx.now().wall);
@@ -92,7 +233,18 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
     };
     while !row.ended {
         let before = row;
-        let target = row.target(cx.now().wall);
+        let control = load_control(cx, view).await?;
+        if control.is_paused(cx.now().wall) || control.wants_another(&row) {
+            return Ok(Verdict::Paused);
+        }
+        if control.ends(&row) {
+            log::info!("scrub: called off");
+            row.ended = true;
+            save(cx, view, &row).await?;
+            break;
+        }
+        let hurried = control.hurries(&row);
+        let target = if hurried { None } else { row.target(cx.now().wall) };
         let page = next(cx, view, &row, target).await?;
         for block in &page {
             let began = cx.now().mono;
@@ -107,8 +259,18 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
             save(cx, view, &row).await?;
             tell(&before, &row, cx.now().wall);
         }
+        if row.ended && hurried {
+            // The next pass goes at its own pace. A command that came just now stays.
+            let (key, value) = (CONTROL_KEY.to_vec(), table::encode(&control));
+            let unchanged = Guard::Unchanged { table: Table::Meta, key: key.clone(), value };
+            let batch = Batch::new(cx.now().wall, vec![remove(Table::Meta, key)]);
+            cx.commit(view.node, batch.guarded(unchanged)).await?;
+        }
         if caught_up {
             break;
+        }
+        if slice.is_over(cx) {
+            return Ok(Verdict::Paused);
         }
     }
     Ok(Verdict::Done)

@@ -258,3 +258,49 @@ fn files_are_moved_to_where_they_belong_once_a_month() {
     assert!(world.performed - performed > idle + 4, "references and files were gone through");
     world.check();
 }
+
+#[test]
+fn a_block_that_is_given_up_takes_its_objects_with_it_and_no_others() {
+    let mut cluster = Cluster::replicated(8, 3);
+    let bucket = BucketId([5; 16]);
+    let position = Position::of_shard(bucket, 0);
+    let blocks: Vec<Payload> = (0..3).map(block).collect();
+    let object = |key: &[u8], number: u64, data: u64| Op::Merge {
+        table: Table::Object,
+        key: key::object(bucket, 0, key),
+        value: table::encode(&ObjectRow {
+            version: id(number),
+            content: Content::Blocks(Meta::default(), Data { data: id(data), block_max: 8 }),
+        }),
+        inline: None,
+    };
+    for world in &mut cluster.nodes {
+        for (data, blocks) in [(21, &blocks[..2]), (22, &blocks[1..]), (23, &blocks[2..])] {
+            let refs: Vec<Op> = blocks
+                .iter()
+                .map(|block| Op::Merge {
+                    table: Table::BlockRef,
+                    key: key::block_ref(block.hash(), id(data)),
+                    value: table::encode(&BlockRefRow::Live { owner: Some(position) }),
+                    inline: None,
+                })
+                .collect();
+            world.apply_ops(refs);
+        }
+        world.apply_ops(vec![object(b"a", 11, 21), object(b"b", 12, 22), object(b"c", 13, 23)]);
+    }
+    let lost = blocks[1].hash();
+    let purged = cluster
+        .flow(0, move |cx, view| async move { crate::job::purge::purge(cx, &view, lost).await });
+    let purged = purged.unwrap();
+    assert_eq!((purged.objects, purged.uploads, purged.unknown, purged.more), (2, 0, 0, false));
+    for world in &cluster.nodes {
+        let live = world.store.rows(Table::Object).filter(|(_, value)| {
+            let row: ObjectRow = table::decode(Table::Object, value).unwrap();
+            row.content != Content::Deleted
+        });
+        let keys: Vec<Vec<u8>> =
+            live.map(|(row_key, _)| key::object_key(row_key).to_vec()).collect();
+        assert_eq!(keys, [b"c"]);
+    }
+}

@@ -1,7 +1,7 @@
 //! The scrub: its pace, its memory, what it finds.
 
 use super::*;
-use crate::job::scrub::{KEY, PASS, ScrubRow};
+use crate::job::scrub::{self, KEY, PASS, ScrubRow};
 
 fn state(world: &World) -> ScrubRow {
     let value = world.store.get(Table::Meta, KEY).unwrap().unwrap();
@@ -75,4 +75,60 @@ fn a_position_that_cannot_be_read_or_lies_in_the_future_means_starting_over() {
     crate::store::Writer::put(&mut world.store, Table::Meta, KEY, &value).unwrap();
     world.run(Job::Scrub);
     assert_eq!(state(&world).started, world.now.wall);
+}
+
+fn tell(world: &mut World, command: scrub::Command) -> scrub::Status {
+    let mut told = None;
+    for flow in 0..2 {
+        let (view, slot) = (world.view(), Arc::new(OnceLock::new()));
+        let (result, seed) = (Arc::clone(&slot), world.seed.child());
+        let task = Task::new("tell", seed, move |cx| async move {
+            if flow == 0 {
+                scrub::command(cx, &view, command).await.unwrap();
+            }
+            result.set(scrub::status(cx, &view).await.unwrap()).expect("once");
+        });
+        let mut running = world.start(task);
+        while !running.task.is_done() {
+            world.step(&mut running, 0);
+        }
+        told = slot.get().copied();
+    }
+    told.expect("both flows have ended")
+}
+
+#[test]
+fn a_pass_can_be_started_paused_resumed_and_called_off() {
+    use scrub::Command::{Cancel, Pause, Resume, Start};
+    let mut world = World::new(5);
+    world.put_data(HERE, id(1), &(0..100).map(block).collect::<Vec<_>>());
+    world.run(Job::Scrub);
+    world.pass(Duration::from_secs(10));
+    tell(&mut world, Start);
+    assert!(tell(&mut world, Pause).paused_until.is_some());
+    assert_eq!(world.run(Job::Scrub), Verdict::Done);
+    assert_eq!(state(&world).checked, 0, "it pauses");
+    tell(&mut world, Resume);
+    assert_eq!(world.run(Job::Scrub), Verdict::Done);
+    assert_eq!((state(&world).checked, state(&world).ended), (100, true), "all at once");
+    // The next pass goes at its own pace again.
+    world.pass(PASS);
+    world.run(Job::Scrub);
+    world.pass(PASS / 2);
+    world.run(Job::Scrub);
+    assert!((20..80).contains(&state(&world).checked), "{:?}", state(&world));
+    assert!(!state(&world).ended);
+    tell(&mut world, Cancel);
+    world.run(Job::Scrub);
+    assert!(state(&world).ended && state(&world).checked < 100);
+    world.pass(PASS);
+    world.run(Job::Scrub);
+    assert!(!state(&world).ended, "the next one begins in its time");
+    let day = Duration::from_secs(25 * 3600);
+    tell(&mut world, Pause);
+    world.pass(day);
+    let before = state(&world).checked;
+    world.pass(PASS / 4);
+    world.run(Job::Scrub);
+    assert!(state(&world).checked > before, "a pause ends by itself");
 }
