@@ -45,6 +45,10 @@ impl Trackers {
 
     /// Raises a tracker; says whether that was news.
     pub(super) fn raise(&mut self, step: Step, node: NodeId, version: u64) -> bool {
+        // No claim at all: a row of zero would make two histories differ that say the same.
+        if version == 0 {
+            return false;
+        }
         let entry = self.of_mut(step).entry(node).or_insert(0);
         let news = *entry < version;
         *entry = version.max(*entry);
