@@ -165,7 +165,7 @@ pub fn dial(host: &Arc<Host>, id: LinkId, address: String, expected: Option<Node
     spawn(async move {
         let mut run = Run::new(&host, &link, End::Dialled(id), address);
         match run.connect().await {
-            Ok(socket) => run.to_its_end(&socket).await,
+            Ok(socket) => run.run_until_over(&socket).await,
             Err(over) => run.over = over,
         }
     });
@@ -208,7 +208,7 @@ fn accept(
     let (host, link) = (Arc::clone(host), Arc::new(Link::new(link)));
     spawn(async move {
         let mut run = Run::new(&host, &link, end, peer.to_string());
-        run.to_its_end(&socket).await;
+        run.run_until_over(&socket).await;
     });
     Ok(())
 }
@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
     }
 
     /// Moves bytes until the connection ends.
-    async fn to_its_end(&mut self, socket: &Async<TcpStream>) {
+    async fn run_until_over(&mut self, socket: &Async<TcpStream>) {
         let Err(over) = self.run(socket).await;
         self.over = over;
     }

@@ -146,7 +146,7 @@ pub fn dial(host: &Arc<Host>, id: LinkId, address: String, expected: Option<Node
     tokio::spawn(async move {
         let mut run = Run::new(&host, &link, End::Dialled(id), address);
         match run.connect().await {
-            Ok(stream) => run.to_its_end(stream).await,
+            Ok(stream) => run.run_until_over(stream).await,
             Err(over) => run.over = over,
         }
     });
@@ -187,7 +187,7 @@ fn accept(host: &Arc<Host>, stream: TcpStream, peer: SocketAddr, end: End) -> Re
     let host = Arc::clone(host);
     tokio::spawn(async move {
         let mut run = Run::new(&host, &link, end, peer.to_string());
-        run.to_its_end(stream).await;
+        run.run_until_over(stream).await;
     });
     Ok(())
 }
@@ -233,7 +233,7 @@ impl<'a> Run<'a> {
     }
 
     /// Moves bytes until the connection ends.
-    async fn to_its_end(&mut self, stream: TcpStream) {
+    async fn run_until_over(&mut self, stream: TcpStream) {
         let Err(over) = self.run(stream).await;
         self.over = over;
     }

@@ -51,10 +51,8 @@ fn row(cells: &[&str]) -> Vec<String> {
 }
 
 fn capacity(role: &Value) -> String {
-    match &role["capacity"] {
-        Value::Null => "gateway".to_owned(),
-        capacity => bytes(capacity),
-    }
+    let capacity = &role["capacity"];
+    if capacity.is_null() { "gateway".to_owned() } else { bytes(capacity) }
 }
 
 fn tags(role: &Value) -> String {
@@ -185,9 +183,9 @@ pub fn layout(layout: &Value) -> String {
 }
 
 fn parameters(parameters: &Value) -> String {
-    let zones = match &parameters["zoneRedundancy"] {
-        Value::Object(at_least) => format!("at least {} zones", text(&at_least["atLeast"])),
-        _ => "as many zones as there are".to_owned(),
+    let zones = match parameters["zoneRedundancy"].get("atLeast") {
+        Some(least) => format!("at least {} zones", text(least)),
+        None => "as many zones as there are".to_owned(),
     };
     let copies = &parameters["replicationFactor"];
     let copies = if copies == 1 { "1 copy".to_owned() } else { format!("{copies} copies") };

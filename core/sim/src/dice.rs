@@ -11,7 +11,7 @@ impl Dice {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,7 +22,7 @@ impl Dice {
     /// A number below `bound`, near enough to uniform.
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "nothing is below zero");
-        let wide = u128::from(self.next()) * u128::from(bound);
+        let wide = u128::from(self.draw()) * u128::from(bound);
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
@@ -48,14 +48,14 @@ impl Dice {
 
     /// An independent generator.
     pub fn child(&mut self) -> Self {
-        Self::new(self.next())
+        Self::new(self.draw())
     }
 
     /// A seed for something of the core's.
     pub fn seed(&mut self) -> mews_core::seed::Seed {
         let mut bytes = [0; 32];
         for eight in bytes.chunks_exact_mut(8) {
-            eight.copy_from_slice(&self.next().to_le_bytes());
+            eight.copy_from_slice(&self.draw().to_le_bytes());
         }
         mews_core::seed::Seed::new(bytes)
     }

@@ -169,7 +169,7 @@ impl Storm {
             return;
         }
         let path = &files[self.dice.index(files.len())];
-        let at = self.dice.next();
+        let at = self.dice.draw();
         disk.mem.damage(path, |bytes| {
             if !bytes.is_empty() {
                 let at = usize::try_from(at % bytes.len() as u64).unwrap_or(0);

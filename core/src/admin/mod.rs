@@ -2,7 +2,7 @@
 //! a few calls of our own beside them. See [`call::Call`] for all of them.
 //!
 //! A call about the cluster is answered by the node that is asked, of what it knows. A call about nodes goes to those that its
-//! parameter `node` names: `self`, `*`, or the beginning of an id; see [`each`].
+//! parameter `node` names: `self`, `*`, or the beginning of an id; see `each`.
 
 pub mod auth;
 mod block;

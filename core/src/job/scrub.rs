@@ -1,6 +1,6 @@
 //! Reads every block back and checks it, over and over: a disk may forget what nobody looks at.
 //!
-//! A pass takes [`PASS`], however much is stored: hashes are spread evenly, so by a third of that time the scrub should be a
+//! A pass takes `PASS`, however much is stored: hashes are spread evenly, so by a third of that time the scrub should be a
 //! third through all possible hashes. Each run of the job goes on to where it should be by now; how far it has come is kept in a
 //! row, and a restart goes on from there.
 
@@ -196,8 +196,8 @@ pub async fn status(cx: Cx, view: &View) -> Result<Status, PeerError> {
     let control = load_control(cx, view).await?;
     let started = row.map(|row| row.started);
     let row = row.unwrap_or_else(|| ScrubRow::new(Timestamp(0)));
-    let share = row.after.map_or(0, |hash| u32::from(hash.0[0]) << 8 | u32::from(hash.0[1]));
-    let thousandths = if row.ended { 1000 } else { share * 1000 >> 16 };
+    let share = row.after.map_or(0, |hash| (u32::from(hash.0[0]) << 8) | u32::from(hash.0[1]));
+    let thousandths = if row.ended { 1000 } else { (share * 1000) >> 16 };
     Ok(Status {
         started,
         ended: row.ended,

@@ -6,10 +6,10 @@
 //! through in order, so that the same input gives the same layout on every machine.
 //!
 //! *Capacity.* A partition size s is possible if the nodes' quotas ⌊capacity/s⌋ admit an assignment. Partitions are alike, so the
-//! network of the paper has a minimum cut that treats them alike, and max-flow becomes two sums; see [`Problem::possible`].
+//! network of the paper has a minimum cut that treats them alike, and max-flow becomes two sums; see `Problem::possible`.
 //! Bisection finds the greatest s.
 //!
-//! *Movement and balance* are in [`assign`].
+//! *Movement and balance* are in `assign`.
 
 mod assign;
 mod exchange;

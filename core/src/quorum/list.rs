@@ -135,6 +135,9 @@ impl Shard {
     }
 }
 
+/// A call for a page of a listing.
+type Page = Wait<Result<Answer, PeerError>>;
+
 /// Gets pages until every shard is covered.
 struct Cover<'a> {
     cx: Cx,
@@ -142,7 +145,7 @@ struct Cover<'a> {
     list: &'a List,
     shards: Vec<Shard>,
     /// Calls under way: whom, and for which of `shards`.
-    open: Open<(NodeId, Vec<usize>), Wait<Result<Answer, PeerError>>>,
+    open: Open<(NodeId, Vec<usize>), Page>,
 }
 
 impl<'a> Cover<'a> {

@@ -234,27 +234,32 @@ pub fn completion(expect: Expect, answer: Result<Message, PeerError>) -> Complet
         other @ (Ok(_) | Err(_)) => other,
     };
     match expect {
-        Expect::Read => Completion::Read(reply.and_then(|(reply, _)| match reply {
-            Reply::Answer(answer) => Ok(answer),
-            other => Err(unasked(&other)),
+        Expect::Read => Completion::Read(reply.and_then(|(reply, _)| {
+            if let Reply::Answer(answer) = reply { Ok(answer) } else { Err(unasked(&reply)) }
         })),
-        Expect::Committed => Completion::Committed(reply.and_then(|(reply, _)| match reply {
-            Reply::Outcome(outcome) => Ok(outcome),
-            other => Err(unasked(&other)),
+        Expect::Committed => Completion::Committed(reply.and_then(|(reply, _)| {
+            if let Reply::Outcome(outcome) = reply { Ok(outcome) } else { Err(unasked(&reply)) }
         })),
-        Expect::Loaded(hash) => {
-            Completion::Loaded(reply.and_then(|(reply, message)| match reply {
-                Reply::Block(head) if head.hash == hash => received(head, message.payload),
-                other => Err(unasked(&other)),
-            }))
-        }
-        Expect::Held(count) => Completion::Held(reply.and_then(|(reply, _)| match reply {
-            Reply::Held(held) if held.len() == count => Ok(held),
-            other => Err(unasked(&other)),
+        Expect::Loaded(hash) => Completion::Loaded(reply.and_then(|(reply, message)| {
+            if let Reply::Block(head) = reply
+                && head.hash == hash
+            {
+                received(head, message.payload)
+            } else {
+                Err(unasked(&reply))
+            }
         })),
-        Expect::Asked => Completion::Asked(reply.and_then(|(reply, _)| match reply {
-            Reply::Admin(answer) => Ok(answer),
-            other => Err(unasked(&other)),
+        Expect::Held(count) => Completion::Held(reply.and_then(|(reply, _)| {
+            if let Reply::Held(held) = &reply
+                && held.len() == count
+            {
+                Ok(held.clone())
+            } else {
+                Err(unasked(&reply))
+            }
+        })),
+        Expect::Asked => Completion::Asked(reply.and_then(|(reply, _)| {
+            if let Reply::Admin(answer) = reply { Ok(answer) } else { Err(unasked(&reply)) }
         })),
     }
 }

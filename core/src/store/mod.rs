@@ -546,6 +546,9 @@ impl Witness {
     pub const MAX: usize = 4;
 }
 
+/// Rows of a table as they are stored: keys, and encoded values.
+pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// An object as one replica knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
@@ -556,7 +559,7 @@ pub struct Found {
     pub inline: Option<Bytes>,
     /// The first rows of its block list, keys and values, if there are any and they were wanted: at most [`Found::BLOCKS`].
     #[serde(with = "serial::rows")]
-    pub blocks: Vec<(Vec<u8>, Vec<u8>)>,
+    pub blocks: Rows,
 }
 
 impl Found {
@@ -572,7 +575,7 @@ pub enum Answer {
     /// To [`Read::Object`].
     Object(Option<Found>),
     /// To [`Read::Scan`]: keys and encoded rows.
-    Rows(#[serde(with = "serial::rows")] Vec<(Vec<u8>, Vec<u8>)>),
+    Rows(#[serde(with = "serial::rows")] Rows),
     /// To [`Read::Count`]: rows in each table.
     Counts(Vec<u64>),
     /// To [`Read::List`].
@@ -597,7 +600,7 @@ impl Answer {
     }
 
     /// The answer to a [`Read::Scan`].
-    pub fn into_rows(self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub fn into_rows(self) -> Rows {
         let Self::Rows(rows) = self else { self.unasked("a Scan") };
         rows
     }

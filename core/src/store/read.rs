@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Answer, Found, Read, Snapshot, StoreError, Table, digest, list, recount};
+use super::{Answer, Found, Read, Rows, Snapshot, StoreError, Table, digest, list, recount};
 use crate::{
     id::{Position, VersionId},
     table::{
@@ -81,7 +81,7 @@ fn blocks(
     position: Position,
     data: VersionId,
     snapshot: &dyn Snapshot,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+) -> Result<Rows, StoreError> {
     let first = key::block_list(position, data, 0);
     let until = key::after_prefix(&first[..first.len() - size_of::<u64>()]);
     let mut rows = Vec::new();

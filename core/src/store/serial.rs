@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serializer};
 use serde_bytes::{ByteBuf, Bytes as Slice};
 
-use super::Table;
+use super::{Rows, Table};
 
 /// For `Vec<(Table, Vec<u8>)>`.
 pub(super) mod keys {
@@ -37,7 +37,7 @@ pub(super) mod values {
     }
 }
 
-/// For `Vec<(Vec<u8>, Vec<u8>)>`.
+/// For [`Rows`].
 pub(super) mod rows {
     use super::*;
 
@@ -45,9 +45,7 @@ pub(super) mod rows {
         to.collect_seq(rows.iter().map(|(key, value)| (Slice::new(key), Slice::new(value))))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Rows, D::Error> {
         let rows = Vec::<(ByteBuf, ByteBuf)>::deserialize(from)?;
         Ok(rows.into_iter().map(|(key, value)| (key.into_vec(), value.into_vec())).collect())
     }

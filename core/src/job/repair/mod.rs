@@ -134,7 +134,7 @@ impl RepairRow {
     /// How much of the pass is done, in thousandths: keys begin with bits of a hash, which are spread evenly.
     pub fn thousandths(&self) -> u16 {
         let first = |index: usize| u32::from(self.after.get(index).copied().unwrap_or(0));
-        let share = (first(0) << 8 | first(1)) * 1000 >> 16;
+        let share = (((first(0) << 8) | first(1)) * 1000) >> 16;
         u16::try_from(share).expect("less than 1000")
     }
 

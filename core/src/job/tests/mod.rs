@@ -74,7 +74,7 @@ enum Step {
     Effect(Box<Effect>),
     /// A block that is on disk, pinned; its rows are to be committed.
     Rows {
-        then: Batch,
+        then: Box<Batch>,
         pin: Pin,
     },
     /// Rows are committed: reaped blocks are to be unlinked, a pin to be dropped, somebody to be told.
@@ -183,7 +183,10 @@ impl World {
             Effect::StoreBlock { block, then, .. } => {
                 let pin = self.files.pin(block.hash());
                 match self.files.store(std::slice::from_ref(&block)).remove(0) {
-                    Ok(()) => Err(Step::Rows { then: then.with_stored(block.hash()), pin }),
+                    Ok(()) => {
+                        let then = Box::new(then.with_stored(block.hash()));
+                        Err(Step::Rows { then, pin })
+                    }
                     Err(error) => Ok(Completion::Committed(Err(error))),
                 }
             }

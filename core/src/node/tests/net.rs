@@ -281,9 +281,11 @@ impl Net {
         }
         let machine = &mut self.machines[host];
         let wanted = machine.node.as_ref().and_then(|node| node.layouts.to_sync());
-        if wanted.is_some() && machine.syncing != wanted && !machine.stuck {
+        if let Some(version) = wanted
+            && machine.syncing != wanted
+            && !machine.stuck
+        {
             machine.syncing = wanted;
-            let version = wanted.unwrap();
             self.post(SYNC, host, Event::Synced { host, version });
         }
     }

@@ -104,7 +104,7 @@ pub async fn write(
     write_after(cx, view, target, write, ingested, None).await
 }
 
-/// [`write`] by somebody who has asked, since the request began, when the current version was begun ([`stamp_beside`]).
+/// [`write()`] by somebody who has asked, since the request began, when the current version was begun ([`stamp_beside`]).
 pub async fn write_after(
     cx: Cx,
     view: &View,
