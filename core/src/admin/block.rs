@@ -4,7 +4,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::Error;
-use crate::{id::Hash, job::blocks, table::block::BlockErrorRow, task::Cx, view::View};
+use crate::{
+    id::Hash,
+    job::{blocks, purge},
+    table::block::BlockErrorRow,
+    task::Cx,
+    view::View,
+};
 
 fn hash(text: &str) -> Result<Hash, Error> {
     let hash = Hash::from_hex(text);
@@ -90,4 +96,32 @@ pub(super) async fn retry(cx: Cx, view: &View, what: Retry) -> Result<Value, Err
         hashes.len() as u64
     };
     Ok(json!({ "count": count }))
+}
+
+/// Blocks that one call gives up: each costs a look at all rows of the shards that refer to it.
+const PURGE_MAX: usize = 100;
+
+pub(super) async fn purge(cx: Cx, view: &View, hashes: Vec<String>) -> Result<Value, Error> {
+    if hashes.is_empty() || hashes.len() > PURGE_MAX {
+        return Err(Error::bad(format!("give 1 to {PURGE_MAX} hashes of blocks")));
+    }
+    let blocks: Vec<Hash> = hashes.iter().map(|text| hash(text)).collect::<Result<_, _>>()?;
+    let (mut objects, mut uploads, mut unknown, mut more) = (0, 0, 0, false);
+    for block in &blocks {
+        let purged = purge::purge(cx, view, *block).await?;
+        objects += purged.objects;
+        uploads += purged.uploads;
+        unknown += purged.unknown;
+        more |= purged.more;
+    }
+    Ok(json!({
+        "blocksPurged": blocks.len(),
+        "objectsDeleted": objects,
+        "uploadsDeleted": uploads,
+        // Each object has one version.
+        "versionsDeleted": objects,
+        // Ours: references that do not say whose they are, and whether to call again.
+        "refsWithoutOwner": unknown,
+        "more": more,
+    }))
 }

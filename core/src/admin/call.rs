@@ -89,6 +89,8 @@ calls! {
     GetBlockInfo: Post,
     /// Tries now to fetch blocks.
     RetryBlockResync: Post,
+    /// Gives up blocks, and every object that has one of them.
+    PurgeBlocks: Post,
 }
 
 impl Call {
@@ -105,7 +107,8 @@ impl Call {
             | Self::ListWorkers
             | Self::ListBlockErrors
             | Self::GetBlockInfo
-            | Self::RetryBlockResync => true,
+            | Self::RetryBlockResync
+            | Self::PurgeBlocks => true,
             Self::GetClusterStatus
             | Self::GetClusterHealth
             | Self::GetClusterStatistics
@@ -125,7 +128,7 @@ impl Call {
 }
 
 /// Calls of Garage's that are not answered yet, so that the error can say so.
-pub(super) const MISSING: [&str; 31] = [
+pub(super) const MISSING: [&str; 30] = [
     "ListAdminTokens",
     "GetAdminTokenInfo",
     "GetCurrentAdminTokenInfo",
@@ -156,5 +159,4 @@ pub(super) const MISSING: [&str; 31] = [
     "GetWorkerInfo",
     "GetWorkerVariable",
     "SetWorkerVariable",
-    "PurgeBlocks",
 ];

@@ -92,6 +92,7 @@ pub(super) async fn here(cx: Cx, view: &View, call: Call, body: &[u8]) -> Result
         Call::ListBlockErrors => block::errors(cx, view).await,
         Call::GetBlockInfo => block::info(cx, view, document(body)?).await,
         Call::RetryBlockResync => block::retry(cx, view, document(body)?).await,
+        Call::PurgeBlocks => block::purge(cx, view, document(body)?).await,
         Call::GetClusterStatus
         | Call::GetClusterHealth
         | Call::GetClusterStatistics

@@ -156,7 +156,8 @@ async fn dispatch(cx: Cx, view: &View, call: Call, body: &[u8]) -> Result<Value,
         | Call::ListWorkers
         | Call::ListBlockErrors
         | Call::GetBlockInfo
-        | Call::RetryBlockResync => each::here(cx, view, call, body).await,
+        | Call::RetryBlockResync
+        | Call::PurgeBlocks => each::here(cx, view, call, body).await,
     }
 }
 

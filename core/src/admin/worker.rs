@@ -6,11 +6,15 @@ use serde_json::{Value, json};
 use super::{cluster, error::Error};
 use crate::{
     job::{
-        Job, blocks,
+        Job,
+        blocks::{self, Resync},
         repair::{self, Repair},
+        scrub,
     },
     node::control::Command,
+    placement::explain::Bytes,
     task::Cx,
+    time::Timestamp,
     view::View,
 };
 
@@ -39,6 +43,7 @@ enum RepairType {
     Scrub(ScrubCommand),
 }
 
+/// As [`scrub::Command`].
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum ScrubCommand {
@@ -46,6 +51,38 @@ enum ScrubCommand {
     Pause,
     Resume,
     Cancel,
+}
+
+async fn tell_scrub(
+    cx: Cx,
+    view: &View,
+    command: ScrubCommand,
+    cancel: bool,
+) -> Result<Value, Error> {
+    let status = scrub::status(cx, view).await?;
+    let command = match command {
+        _ if cancel => scrub::Command::Cancel,
+        ScrubCommand::Start => scrub::Command::Start,
+        ScrubCommand::Pause => scrub::Command::Pause,
+        ScrubCommand::Resume => scrub::Command::Resume,
+        ScrubCommand::Cancel => scrub::Command::Cancel,
+    };
+    match command {
+        scrub::Command::Resume if status.paused_until.is_none() => {
+            return Err(Error::bad("the scrub is not paused"));
+        }
+        scrub::Command::Cancel if status.started.is_none() || status.ended => {
+            return Err(Error::bad("no scrub is under way"));
+        }
+        scrub::Command::Start
+        | scrub::Command::Pause
+        | scrub::Command::Resume
+        | scrub::Command::Cancel => {}
+    }
+    scrub::command(cx, view, command).await?;
+    // It looks at its orders whenever it runs: let it run now.
+    cx.control(Command::Start(Job::Scrub)).await?;
+    Ok(Value::Null)
 }
 
 pub(super) async fn launch(cx: Cx, view: &View, what: Launch) -> Result<Value, Error> {
@@ -57,14 +94,7 @@ pub(super) async fn launch(cx: Cx, view: &View, what: Launch) -> Result<Value, E
         RepairType::BlockRefs => Repair::BlockRefs,
         RepairType::BlockRc => Repair::Counters,
         RepairType::Rebalance => Repair::Rebalance,
-        RepairType::Scrub(ScrubCommand::Start) => {
-            cx.control(Command::Start(Job::Scrub)).await?;
-            return Ok(Value::Null);
-        }
-        RepairType::Scrub(ScrubCommand::Pause | ScrubCommand::Resume | ScrubCommand::Cancel) => {
-            let message = "pausing the scrub is not implemented yet: it paces itself".to_owned();
-            return Err(Error { status: 501, code: "NotImplemented", message });
-        }
+        RepairType::Scrub(command) => return tell_scrub(cx, view, command, what.cancel).await,
     };
     let changed = if what.cancel {
         repair::cancel(cx, view, repair).await?
@@ -100,12 +130,30 @@ pub(super) async fn list(cx: Cx, view: &View, filter: ListFilter) -> Result<Valu
     let filter = filter.map_or_else(Filter::default, |body| body.0);
     let status = cluster::status(cx).await?;
     let resync = blocks::resync(cx, view).await?;
+    let scrub = scrub::status(cx, view).await?;
     let now = cx.now();
     let jobs = status.jobs.iter().map(|job| {
         let busy = job.due.is_none();
         let queue = (job.job == Job::Fetch).then_some(resync.queued);
         let errors = (job.job == Job::Fetch).then_some(resync.errors);
         let wait = job.due.map(|due| due.since(now.mono).as_secs());
+        let mut freeform: Vec<String> =
+            wait.map(|secs| format!("next run in {secs} s")).into_iter().collect();
+        let mut progress = Value::Null;
+        match job.job {
+            Job::Fetch => freeform.extend(resync_text(&resync)),
+            Job::Scrub => {
+                freeform.extend(scrub_text(&scrub, now.wall));
+                progress = scrub.started.map_or(Value::Null, |_| json!(percent(scrub.thousandths)));
+            }
+            Job::Queue
+            | Job::Intents
+            | Job::Uploads
+            | Job::Orphans
+            | Job::Sync
+            | Job::Offload
+            | Job::Repair => {}
+        }
         json!({
             "name": job.job.name(),
             "state": if busy { "busy" } else { "idle" },
@@ -113,15 +161,14 @@ pub(super) async fn list(cx: Cx, view: &View, filter: ListFilter) -> Result<Valu
             "consecutiveErrors": job.failures,
             "lastError": Value::Null,
             "tranquility": Value::Null,
-            "progress": Value::Null,
+            "progress": progress,
             "queueLength": queue,
             "persistentErrors": errors,
-            "freeform": wait.map(|secs| format!("next run in {secs} s")).into_iter().collect::<Vec<_>>(),
+            "freeform": freeform,
         })
     });
     let repairs = repair::list(cx, view).await?;
     let repairs = repairs.iter().map(|(repair, row)| {
-        let share = row.thousandths();
         let left = row.time_left(now.wall).map(|left| format!("{} s left", left.as_secs()));
         let done = format!("{} looked at, {} repaired", row.checked, row.repaired);
         let freeform: Vec<String> = [done].into_iter().chain(left).collect();
@@ -132,7 +179,7 @@ pub(super) async fn list(cx: Cx, view: &View, filter: ListFilter) -> Result<Valu
             "consecutiveErrors": 0,
             "lastError": Value::Null,
             "tranquility": Value::Null,
-            "progress": format!("{}.{} %", share / 10, share % 10),
+            "progress": percent(row.thousandths()),
             "queueLength": Value::Null,
             "persistentErrors": Value::Null,
             "freeform": freeform,
@@ -147,4 +194,28 @@ pub(super) async fn list(cx: Cx, view: &View, filter: ListFilter) -> Result<Valu
         worker
     });
     Ok(numbered.collect())
+}
+
+fn percent(thousandths: u16) -> String {
+    format!("{}.{} %", thousandths / 10, thousandths % 10)
+}
+
+fn resync_text(resync: &Resync) -> Option<String> {
+    (resync.queued > 0).then(|| {
+        let left = resync.time_left.map(|left| format!(", {} s", left.as_secs()));
+        let bytes = Bytes(resync.bytes_left);
+        format!("{bytes}{} left", left.unwrap_or_default())
+    })
+}
+
+fn scrub_text(scrub: &scrub::Status, now: Timestamp) -> Vec<String> {
+    let mut texts = Vec::new();
+    if let Some(until) = scrub.paused_until {
+        texts.push(format!("paused for {} min", until.0.saturating_sub(now.0) / 60_000));
+    }
+    if scrub.started.is_some() {
+        let ended = if scrub.ended { "pass is through: " } else { "" };
+        texts.push(format!("{ended}{} checked, {} bad", scrub.checked, scrub.bad));
+    }
+    texts
 }
