@@ -372,10 +372,15 @@ impl Drop for Run<'_> {
         match self.id {
             Some(id) => {
                 self.host.links.lock().remove(&id);
-                self.host.with_node(|node| node.link_down(now, id, &reason));
+                self.host.with_node(|node| {
+                    if self.over.is_myself() {
+                        node.link_to_self(now, id, self.address.clone());
+                    }
+                    node.link_down(now, id, &reason);
+                });
                 self.host.nudge.notify_one();
             }
-            None => log::info!("connection from {}: {reason}", self.address),
+            None => log::debug!("connection from {}: {reason}", self.address),
         }
     }
 }

@@ -165,7 +165,7 @@ pub struct LayoutApply {
     /// the number that the plan named, so that nothing else is applied by mistake (default: the next)
     #[argh(option)]
     pub version: Option<u64>,
-    /// wait until all nodes go by the new layout
+    /// wait until all nodes go by the new layout, and show how it goes; Ctrl-C ends the waiting, not the change
     #[argh(switch)]
     pub wait: bool,
 }
@@ -244,6 +244,7 @@ pub enum BlockCommand {
     ListErrors(BlockErrors),
     Info(BlockInfo),
     RetryNow(BlockRetry),
+    Purge(BlockPurge),
 }
 
 /// Blocks that a node could not fetch.
@@ -279,6 +280,18 @@ pub struct BlockRetry {
     /// on which node: the beginning of its id, self, or * for all
     #[argh(option, default = "String::from(\"self\")")]
     pub node: String,
+}
+
+/// Give up blocks that are lost for good: every object and every open upload that has one of them is deleted.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "purge")]
+pub struct BlockPurge {
+    /// which blocks
+    #[argh(positional)]
+    pub hashes: Vec<String>,
+    /// really do it
+    #[argh(switch)]
+    pub yes: bool,
 }
 
 /// Make a call of the Admin API, and print its answer.

@@ -5,8 +5,7 @@ mod client;
 mod show;
 #[cfg(test)]
 mod tests;
-
-use std::{thread, time::Duration};
+mod wait;
 
 use serde_json::{Value, json};
 
@@ -87,6 +86,15 @@ pub fn node(client: &Client, args: args::Node) -> Result<Done, Failure> {
                 Some(address) => format!("{id}@{address}\n"),
                 None => format!("{id}\n"),
             };
+            let local = address.as_deref().is_some_and(|address| {
+                let address: Option<std::net::SocketAddr> = address.parse().ok();
+                address.is_some_and(|address| address.ip().is_loopback())
+            });
+            if local {
+                eprintln!(
+                    "mews: nodes on other machines cannot use this address: set rpc_bind_addr and rpc_public_addr"
+                );
+            }
             Ok(Done { text, json: json!({ "id": id, "addr": address }), failed: None })
         }
         NodeCommand::Connect(args) => {
@@ -174,7 +182,7 @@ pub fn layout(client: &Client, args: args::Layout) -> Result<Done, Failure> {
             );
             Ok(Done::new(json, |json| show::plan(json) + &apply))
         }
-        LayoutCommand::Apply(args) => apply(client, &args),
+        LayoutCommand::Apply(args) => wait::apply(client, &args),
         LayoutCommand::Revert(_) => staged(client.post("RevertClusterLayout", &json!({}))?),
         LayoutCommand::History(_) => {
             Ok(Done::new(client.get("GetClusterLayoutHistory")?, show::history))
@@ -269,56 +277,35 @@ fn capacity(text: &str) -> Result<u64, Failure> {
     Ok(bytes)
 }
 
-fn apply(client: &Client, args: &args::LayoutApply) -> Result<Done, Failure> {
-    let version = match args.version {
-        Some(version) => version,
-        None => client.get("GetClusterLayout")?["version"].as_u64().unwrap_or(0) + 1,
-    };
-    let json = client.post("ApplyClusterLayout", &json!({ "version": version }))?;
-    let mut done = Done::new(json, show::plan);
-    if args.wait {
-        wait(client)?;
-        done.text += "\nAll nodes go by the new layout.\n";
-    } else {
-        done.text += "\nIt is applied; the nodes are at work. See `mews layout history`.\n";
-    }
-    Ok(done)
-}
-
-/// Waits for the end of the transition; a line on stderr whenever something has changed.
-fn wait(client: &Client) -> Result<(), Failure> {
-    let mut said = String::new();
-    loop {
-        let history = client.get("GetClusterLayoutHistory")?;
-        if history["waitingFor"].as_array().is_none_or(Vec::is_empty) {
-            return Ok(());
-        }
-        let waiting = show::waiting(&history);
-        if waiting != said {
-            eprint!("{waiting}");
-            said = waiting;
-        }
-        thread::sleep(Duration::from_millis(500));
-    }
-}
-
 /// `mews repair`.
 pub fn repair(client: &Client, args: &args::Repair) -> Result<Done, Failure> {
     let action = args.action.as_deref().unwrap_or("start");
-    let kind = match args.what.as_str() {
+    let what = args.what.as_str();
+    let kind = match what {
         "scrub" => json!({ "scrub": action }),
         "tables" | "blocks" | "versions" | "uploads" | "counters" | "rebalance" => json!(args.what),
         "block-refs" => json!("blockRefs"),
-        other => return Err(Failure::Usage(format!("there is no repair `{other}`"))),
+        other => {
+            return Err(Failure::Usage(format!(
+                "there is no repair `{other}`; there are tables, blocks, versions, uploads, block-refs, counters, rebalance, scrub"
+            )));
+        }
     };
-    let cancel = match (args.what.as_str(), action) {
+    let cancel = match (what, action) {
         ("scrub", "start" | "pause" | "resume" | "cancel") | (_, "start") => false,
         (_, "cancel") => true,
         (what, other) => return Err(Failure::Usage(format!("{what} cannot be told to {other}"))),
     };
     let body = json!({ "repairType": kind, "cancel": cancel });
     let json = about_nodes(client, "LaunchRepairOperation", &args.node, Some(&body))?;
-    Ok(Done::each(json, |_| "Done. See `mews worker list`.\n".to_owned()))
+    let said = match (what, action) {
+        ("scrub", "pause") => "The scrub rests for a day, or until `mews repair scrub resume`.",
+        ("scrub", "resume") => "The scrub goes on.",
+        ("scrub", "cancel") => "This pass of the scrub ends; the next one begins in its time.",
+        (_, "cancel") => "It ends. What it has repaired stays repaired.",
+        (_, _) => "It begins. Watch it with `mews worker list`.",
+    };
+    Ok(Done::each(json, |_| format!("{said}\n")))
 }
 
 /// `mews worker`.
@@ -351,6 +338,19 @@ pub fn block(client: &Client, args: args::Block) -> Result<Done, Failure> {
             };
             let json = about_nodes(client, "RetryBlockResync", &args.node, Some(&body))?;
             Ok(Done::each(json, |json| format!("{} blocks are tried now.\n", json["count"])))
+        }
+        BlockCommand::Purge(args) => {
+            if args.hashes.is_empty() {
+                return Err(Failure::Usage("give the hashes of blocks".to_owned()));
+            }
+            if !args.yes {
+                return Err(Failure::Usage(
+                    "this deletes every object that has one of these blocks; add --yes if that is meant"
+                        .to_owned(),
+                ));
+            }
+            let json = about_nodes(client, "PurgeBlocks", "self", Some(&json!(args.hashes)))?;
+            Ok(Done::each(json, show::purged))
         }
     }
 }

@@ -87,6 +87,12 @@ pub fn status(status: &Value) -> String {
             bytes(&node["dataPartition"]["available"]),
             text(&node["garageVersion"]),
         ]);
+        if node["recovering"] == true {
+            notes += &format!(
+                "{} is fetching rows that it should have; until then others answer for it.\n",
+                id(&node["id"])
+            );
+        }
         let skew = node["clockSkewMillis"].as_i64().unwrap_or(0);
         if skew.abs() > 3000 {
             notes += &format!(
@@ -114,7 +120,23 @@ pub fn status(status: &Value) -> String {
             )
         })
         .collect();
-    format!("{}\n{layout}{notes}{failing}", table(&rows))
+    let under_way = if list(&status["waitingFor"]).is_empty() {
+        String::new()
+    } else {
+        format!("The layout is changing. {}", waiting(status))
+    };
+    let consistency = match status["consistencyMode"].as_str() {
+        None | Some("consistent") => String::new(),
+        Some(mode) => format!(
+            "consistency_mode = \"{mode}\": {}.\n",
+            if mode == "degraded" {
+                "reads may miss what was just written"
+            } else {
+                "what was just written may be lost"
+            }
+        ),
+    };
+    format!("{}\n{layout}{under_way}{consistency}{notes}{failing}", table(&rows))
 }
 
 fn duration(seconds: u64) -> String {
@@ -316,4 +338,36 @@ pub fn block(block: &Value) -> String {
         rows.push(vec!["part of".to_owned(), format!("{}{deleted}", text(&version["versionId"]))]);
     }
     table(&rows)
+}
+
+/// Of `PurgeBlocks`.
+pub fn purged(purged: &Value) -> String {
+    let mut out = format!(
+        "{} objects deleted, {} uploads aborted.\n",
+        purged["objectsDeleted"], purged["uploadsDeleted"]
+    );
+    if purged["refsWithoutOwner"] != 0 {
+        out += &format!(
+            "{} references do not say whose they are: run `mews repair block-refs`, then this again.\n",
+            purged["refsWithoutOwner"]
+        );
+    }
+    if purged["more"] == true {
+        out += "There are more: run it again.\n";
+    }
+    out
+}
+
+/// Of `ListWorkers` at all nodes: blocks that are still to be fetched; `None` if there are none.
+pub fn blocks_left(answer: &Value) -> Option<String> {
+    let nodes = fields(&answer["success"]);
+    let workers = nodes.values().flat_map(list);
+    let (mut blocks, mut left, mut secs) = (0, 0, 0);
+    for worker in workers.filter(|worker| worker["name"] == "fetch") {
+        blocks += worker["queueLength"].as_u64().unwrap_or(0);
+        left += worker["bytesLeft"].as_u64().unwrap_or(0);
+        secs = secs.max(worker["secsLeft"].as_u64().unwrap_or(0));
+    }
+    let eta = if secs > 0 { format!(", {}", duration(secs)) } else { String::new() };
+    (blocks > 0).then(|| format!("Blocks to look at: {blocks} (about {}{eta}).", Bytes(left)))
 }

@@ -64,6 +64,13 @@ impl Over {
     }
 }
 
+impl Over {
+    /// Whether the node has dialled itself.
+    pub fn is_myself(&self) -> bool {
+        matches!(self, Self::Wire(WireError::Myself))
+    }
+}
+
 impl From<WireError> for Over {
     fn from(error: WireError) -> Self {
         Self::Wire(error)

@@ -149,6 +149,8 @@ impl Place {
             Node::new(node, clock.now()).map_err(|SetupError::Damaged(file, reason)| {
                 Trouble::State { path: state.path(file).display().to_string(), reason }
             })?;
+        let listens = std::net::SocketAddr::new(setup.rpc.address.ip(), port);
+        node.listens_at(texts::connectable(listens).to_string());
         node.set_tokens(Tokens::new(token.as_deref()));
         if let Some(copies) = node.other_replication().filter(|_| setup.quickstart.is_none()) {
             log::warn!(

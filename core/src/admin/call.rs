@@ -79,6 +79,8 @@ calls! {
     ForgetNode: Post,
     /// What runs on a node.
     GetNodeInfo: Get,
+    /// What a node holds.
+    GetNodeStatistics: Get,
     /// Begins, or cancels, a repair.
     LaunchRepairOperation: Post,
     /// Background work.
@@ -103,6 +105,7 @@ impl Call {
     pub fn is_about_nodes(self) -> bool {
         match self {
             Self::GetNodeInfo
+            | Self::GetNodeStatistics
             | Self::LaunchRepairOperation
             | Self::ListWorkers
             | Self::ListBlockErrors
@@ -128,7 +131,7 @@ impl Call {
 }
 
 /// Calls of Garage's that are not answered yet, so that the error can say so.
-pub(super) const MISSING: [&str; 30] = [
+pub(super) const MISSING: [&str; 29] = [
     "ListAdminTokens",
     "GetAdminTokenInfo",
     "GetCurrentAdminTokenInfo",
@@ -154,7 +157,6 @@ pub(super) const MISSING: [&str; 30] = [
     "AddBucketAlias",
     "RemoveBucketAlias",
     "InspectObject",
-    "GetNodeStatistics",
     "CreateMetadataSnapshot",
     "GetWorkerInfo",
     "GetWorkerVariable",

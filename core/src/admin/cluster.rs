@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{error::Error, serve};
+use super::{error::Error, layout::waiting_json, serve};
 use crate::{
     id::NodeId,
     node::{
@@ -15,7 +15,7 @@ use crate::{
     },
     placement::{explain::Bytes, layout::Role},
     task::{Cx, Reason},
-    view::Consistency,
+    view::{Consistency, View},
 };
 
 /// How long a change may take to reach the disk.
@@ -54,12 +54,18 @@ pub(super) fn node_id(text: &str) -> Result<NodeId, Error> {
     id.ok_or_else(|| Error::bad(format!("`{text}` is not a node's id: 64 hexadecimal digits")))
 }
 
-pub(super) fn get_status(status: &Status) -> Value {
+pub(super) fn get_status(view: &View, status: &Status) -> Value {
     let nodes: Vec<Value> = status.nodes.iter().map(|node| node_json(status, node)).collect();
     json!({
         "layoutVersion": status.history.version(),
         "clusterId": status.history.cluster().map(|id| id.to_string()),
         "node": status.node.to_string(),
+        "waitingFor": status.history.waiting_for().iter().map(waiting_json).collect::<Vec<_>>(),
+        "consistencyMode": match view.config.consistency {
+            Consistency::Consistent => "consistent",
+            Consistency::Degraded => "degraded",
+            Consistency::Dangerous => "dangerous",
+        },
         "nodes": nodes,
         "jobs": status.jobs.iter().map(|job| json!({
             "name": job.job.name(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{block, call::Call, cluster, error::Error, serve::document, worker};
+use super::{block, call::Call, cluster, error::Error, serve::document, stored, worker};
 use crate::{id::NodeId, rpc::AdminCall, task::Cx, view::View};
 
 /// The call at every node that `selector` names: `self` (also if there is none), `*`, or the beginning of one id. Answers
@@ -87,6 +87,7 @@ pub(super) async fn here(cx: Cx, view: &View, call: Call, body: &[u8]) -> Result
             "dbEngine": "redb",
             "program": "mews",
         })),
+        Call::GetNodeStatistics => stored::here(cx, view).await,
         Call::LaunchRepairOperation => worker::launch(cx, view, document(body)?).await,
         Call::ListWorkers => worker::list(cx, view, document(body)?).await,
         Call::ListBlockErrors => block::errors(cx, view).await,

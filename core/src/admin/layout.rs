@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     cluster::{self, OneNode, node_id, role_json},
     error::Error,
+    stored,
 };
 use crate::{
     id::NodeId,
@@ -20,6 +21,7 @@ use crate::{
         trackers::Step,
     },
     task::Cx,
+    view::View,
 };
 
 /// What [`update`] takes.
@@ -190,15 +192,18 @@ pub(super) async fn replace(cx: Cx, pair: Pair) -> Result<Value, Error> {
     staged(cx, Command::Replace { old, new }).await
 }
 
-pub(super) async fn preview(cx: Cx) -> Result<Value, Error> {
+pub(super) async fn preview(cx: Cx, view: &View) -> Result<Value, Error> {
     // Computed here and not under the node's lock: with a hundred nodes it takes a while.
-    let history = cluster::status(cx).await?.history;
-    match history.plan() {
-        Ok((layout, plan)) => Ok(json!({
-            "message": lines(&plan),
-            "newLayout": layout_json(&History::default(), Some(&layout)),
-            "plan": plan_json(&plan),
-        })),
+    let status = cluster::status(cx).await?;
+    match status.history.plan() {
+        Ok((layout, mut plan)) => {
+            plan.stored = stored::in_all(cx, view, &status).await?;
+            Ok(json!({
+                "message": lines(&plan),
+                "newLayout": layout_json(&History::default(), Some(&layout)),
+                "plan": plan_json(&plan),
+            }))
+        }
         Err(error @ (ApplyError::NothingStaged | ApplyError::Unsolvable(_))) => {
             Ok(json!({ "error": error.to_string() }))
         }
@@ -223,6 +228,8 @@ fn plan_json(plan: &Plan) -> Value {
         "usableCapacity": plan.usable(),
         "usableCapacityBefore": plan.usable_before(),
         "partitionsMoved": plan.moved(),
+        "bytesStored": plan.stored,
+        "bytesMoved": plan.bytes(plan.moved()),
         "survives": {
             "writes": failures(plan.survives.writes),
             "reads": failures(plan.survives.reads),
@@ -236,6 +243,7 @@ fn plan_json(plan: &Plan) -> Value {
             "kept": node.kept,
             "gained": node.gained,
             "lost": node.lost,
+            "bytesGained": plan.bytes(node.gained),
         })).collect::<Vec<_>>(),
     })
 }
@@ -247,13 +255,17 @@ pub(super) struct Version {
     version: u64,
 }
 
-pub(super) async fn apply(cx: Cx, which: Version) -> Result<Value, Error> {
+pub(super) async fn apply(cx: Cx, view: &View, which: Version) -> Result<Value, Error> {
+    let stored = stored::in_all(cx, view, &cluster::status(cx).await?).await?;
     match cx.control(Command::Apply { version: which.version }).await? {
-        Report::Applied(plan) => Ok(json!({
-            "message": lines(&plan),
-            "layout": get(&cluster::settled(cx).await?),
-            "plan": plan_json(&plan),
-        })),
+        Report::Applied(mut plan) => {
+            plan.stored = stored;
+            Ok(json!({
+                "message": lines(&plan),
+                "layout": get(&cluster::settled(cx).await?),
+                "plan": plan_json(&plan),
+            }))
+        }
         Report::Done | Report::Status(_) | Report::Skipped(_) => {
             Err(Error::internal("the node answered something else than a plan"))
         }
@@ -324,7 +336,7 @@ pub(super) fn history(status: &Status) -> Value {
     })
 }
 
-fn waiting_json(waiting: &Waiting) -> Value {
+pub(super) fn waiting_json(waiting: &Waiting) -> Value {
     json!({
         "version": waiting.version,
         "step": match waiting.step {

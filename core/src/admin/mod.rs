@@ -12,6 +12,7 @@ mod each;
 mod error;
 mod layout;
 mod serve;
+mod stored;
 mod worker;
 
 pub use each::answer_peer;

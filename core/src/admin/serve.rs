@@ -137,14 +137,14 @@ pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
 
 async fn dispatch(cx: Cx, view: &View, call: Call, body: &[u8]) -> Result<Value, Error> {
     match call {
-        Call::GetClusterStatus => Ok(cluster::get_status(&cluster::status(cx).await?)),
+        Call::GetClusterStatus => Ok(cluster::get_status(view, &cluster::status(cx).await?)),
         Call::GetClusterHealth => Ok(cluster::get_health(&cluster::status(cx).await?)),
         Call::GetClusterStatistics => Ok(cluster::get_statistics(&cluster::status(cx).await?)),
         Call::ConnectClusterNodes => cluster::connect(cx, document(body)?).await,
         Call::GetClusterLayout => Ok(layout::get(&cluster::status(cx).await?)),
         Call::UpdateClusterLayout => layout::update(cx, document(body)?).await,
-        Call::PreviewClusterLayoutChanges => layout::preview(cx).await,
-        Call::ApplyClusterLayout => layout::apply(cx, document(body)?).await,
+        Call::PreviewClusterLayoutChanges => layout::preview(cx, view).await,
+        Call::ApplyClusterLayout => layout::apply(cx, view, document(body)?).await,
         Call::RevertClusterLayout => layout::revert(cx).await,
         Call::GetClusterLayoutHistory => Ok(layout::history(&cluster::status(cx).await?)),
         Call::ClusterLayoutSkipDeadNodes => layout::skip_dead(cx, document(body)?).await,
@@ -152,6 +152,7 @@ async fn dispatch(cx: Cx, view: &View, call: Call, body: &[u8]) -> Result<Value,
         Call::ReplaceNode => layout::replace(cx, document(body)?).await,
         Call::ForgetNode => cluster::forget(cx, document(body)?).await,
         Call::GetNodeInfo
+        | Call::GetNodeStatistics
         | Call::LaunchRepairOperation
         | Call::ListWorkers
         | Call::ListBlockErrors

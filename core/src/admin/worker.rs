@@ -165,6 +165,9 @@ pub(super) async fn list(cx: Cx, view: &View, filter: ListFilter) -> Result<Valu
             "queueLength": queue,
             "persistentErrors": errors,
             "freeform": freeform,
+            // Ours: what is still to be fetched, if the rest is as what has been looked at.
+            "bytesLeft": (job.job == Job::Fetch).then_some(resync.bytes_left),
+            "secsLeft": resync.time_left.filter(|_| job.job == Job::Fetch).map(|left| left.as_secs()),
         })
     });
     let repairs = repair::list(cx, view).await?;

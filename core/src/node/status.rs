@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Node, gossip::Space};
+use super::{Node, gossip::Space, links::LinkId};
 use crate::{
     id::NodeId,
     job::Job,
@@ -41,7 +41,7 @@ pub struct NodeStatus {
     pub id: NodeId,
     /// Whether there is a connection to it, or it is the asked one.
     pub up: bool,
-    /// Where it was last reached, `HOST:PORT`.
+    /// Where it was last reached, `HOST:PORT`; of the asked node what its operator says, or else where it listens.
     pub address: Option<String>,
     /// Its machine's name.
     pub hostname: Option<String>,
@@ -71,13 +71,25 @@ pub struct JobStatus {
 }
 
 impl Node {
+    /// Says where this node listens for peers, `HOST:PORT`, as one connects to it on this machine. Others are not told.
+    pub fn listens_at(&mut self, address: String) {
+        self.membership.listens_at = Some(address);
+    }
+
+    /// The attempt of a [`NodeEffect::Dial`](super::NodeEffect::Dial) has reached this very node: nobody else is looked for at that
+    /// address.
+    pub fn link_to_self(&mut self, now: Now, link: LinkId, address: String) {
+        let me = self.view.node;
+        self.link_up(now, link, me, address);
+    }
+
     /// How things are.
     pub fn status(&self, now: Now) -> Status {
         let card = &self.membership.card;
         let me = NodeStatus {
             id: self.view.node,
             up: true,
-            address: card.address.clone(),
+            address: card.address.as_ref().or(self.membership.listens_at.as_ref()).cloned(),
             hostname: Some(card.hostname.clone()),
             version: Some(card.version.clone()),
             disk: card.disk,

@@ -25,6 +25,8 @@ pub struct Plan {
     pub nodes: Vec<NodePlan>,
     /// What may fail.
     pub survives: Survival,
+    /// Bytes that are stored, each object counted once; `None` where nobody has counted.
+    pub stored: Option<u64>,
 }
 
 /// What changes for one node.
@@ -90,8 +92,16 @@ impl Plan {
     /// Bytes that are fetched over the network, if `stored` bytes are stored, each object counted once. Partitions are filled
     /// alike, by hash.
     pub fn bytes_moved(&self, stored: u64) -> u64 {
-        let bytes =
-            u128::from(stored) * u128::from(self.moved()) / u128::from(self.partitions.max(1));
+        self.share(stored, self.moved())
+    }
+
+    /// Bytes in so many copies of partitions, where it is known what is stored.
+    pub fn bytes(&self, copies: u64) -> Option<u64> {
+        self.stored.map(|stored| self.share(stored, copies))
+    }
+
+    fn share(&self, stored: u64, copies: u64) -> u64 {
+        let bytes = u128::from(stored) * u128::from(copies) / u128::from(self.partitions.max(1));
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
@@ -119,11 +129,13 @@ impl std::fmt::Display for Plan {
         let moved = self.moved();
         // In tenths of a percent, rounded.
         let share = (moved * 1000 + copies / 2) / copies.max(1);
+        let bytes = self.bytes(moved).map(|bytes| format!(", about {}", Bytes(bytes)));
         writeln!(
             f,
-            "To be fetched: {moved} of {copies} copies of partitions ({}.{} %).",
+            "To be fetched: {moved} of {copies} copies of partitions ({}.{} %){}.",
             share / 10,
-            share % 10
+            share % 10,
+            bytes.unwrap_or_default(),
         )?;
         let kinds = [
             (self.survives.writes, "everything can be written", "some writes"),
@@ -147,11 +159,15 @@ impl std::fmt::Display for Plan {
             }
         }
         writeln!(f)?;
-        writeln!(
+        write!(
             f,
             "{:16}  {:12}  {:>10}  {:>10}  {:>6}  {:>6}  {:>6}",
             "node", "zone", "capacity", "partitions", "keeps", "gets", "gives"
         )?;
+        if self.stored.is_some() {
+            write!(f, "  {:>9}", "to fetch")?;
+        }
+        writeln!(f)?;
         for node in &self.nodes {
             let role = node.after.as_ref().or(node.before.as_ref());
             let zone = role.map_or("", |role| role.zone.as_str());
@@ -161,7 +177,7 @@ impl std::fmt::Display for Plan {
                 Some(Role { capacity: Some(bytes), .. }) => Bytes(*bytes).to_string(),
             };
             let id = node.node.to_string();
-            writeln!(
+            write!(
                 f,
                 "{:16}  {zone:12}  {capacity:>10}  {:>10}  {:>6}  {:>6}  {:>6}",
                 &id[..16],
@@ -170,6 +186,10 @@ impl std::fmt::Display for Plan {
                 node.gained,
                 node.lost
             )?;
+            if let Some(bytes) = self.bytes(node.gained) {
+                write!(f, "  {:>9}", Bytes(bytes))?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }
@@ -238,6 +258,7 @@ pub fn explain(old: Option<&Layout>, new: &Layout) -> Plan {
         partition_size: (old.map(Layout::partition_size), new.partition_size()),
         nodes: nodes.into_values().collect(),
         survives: survival(new),
+        stored: None,
     }
 }
 

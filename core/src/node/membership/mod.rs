@@ -116,6 +116,8 @@ struct Exchange {
 pub(super) struct Membership {
     me: NodeId,
     pub(super) card: Card,
+    /// Where this node listens, `HOST:PORT`: for people on this machine, if nothing else is known.
+    pub(super) listens_at: Option<String>,
     pub(super) links: Links,
     pub(super) peers: BTreeMap<NodeId, Peer>,
     bootstrap: Vec<Bootstrap>,
@@ -143,6 +145,7 @@ impl Membership {
         let mut this = Self {
             me,
             card,
+            listens_at: None,
             links: Links::default(),
             peers: BTreeMap::new(),
             bootstrap: Vec::new(),
@@ -409,7 +412,9 @@ impl Membership {
     fn wants_bootstrap(&self, place: &Bootstrap) -> bool {
         // Whoever was met there is looked for at its own addresses; but if it stays away, another may be there by now.
         let met = |id: NodeId| id == self.me || self.is_up(id);
-        !place.dialling && !place.met.is_some_and(met)
+        let own = |address: &Option<String>| address.as_ref() == Some(&place.address);
+        let mine = own(&self.card.address) || own(&self.listens_at);
+        !place.dialling && !mine && !place.met.is_some_and(met)
     }
 
     fn dial(&mut self, now: Now, effects: &mut Effects) {
