@@ -30,6 +30,9 @@ const RETRY: Duration = Duration::from_secs(60);
 /// A job that met a damaged row is tried again after this: somebody may have repaired it.
 const RETRY_DAMAGED: Duration = Duration::from_secs(3600);
 
+/// Data of a part that was sent again is looked at again after this, for as long as its upload is open.
+const WHILE_OPEN: Duration = Duration::from_secs(3600);
+
 /// A run says how it goes every so many jobs.
 const TELL: u64 = 10_000;
 
@@ -137,7 +140,8 @@ async fn forget(cx: Cx, view: &View, tombstones: Vec<Tombstone>) -> Result<(), P
 async fn side_by_side(cx: Cx, view: &View, entries: Vec<Entry>) -> Result<(), PeerError> {
     let mut window = Window::new(WINDOW);
     for (row_key, job) in entries {
-        let alone = matches!(job, Job::DropUpload { .. } | Job::TidyUpload { .. });
+        let alone =
+            matches!(job, Job::DropUpload { .. } | Job::DropPart { .. } | Job::TidyUpload { .. });
         // Two jobs about one upload must not meet.
         while window.is_full() || (alone && !window.is_empty()) {
             window.next().await.expect("not empty")?;
@@ -155,12 +159,23 @@ async fn side_by_side(cx: Cx, view: &View, entries: Vec<Entry>) -> Result<(), Pe
 
 /// Does a job and strikes it off, or puts it off. An error is one of the database.
 async fn one(cx: Cx, view: &View, row_key: Vec<u8>, job: Job) -> Result<(), PeerError> {
+    let mut again = None;
     let done = match &job {
         Job::DropData { position, data, unless: _ } if quorum::is_sole(view, *position) => {
             data::drop_data(cx, view, *position, *data).await
         }
         Job::DropUpload { position, upload, unless: _ } if quorum::is_sole(view, *position) => {
             upload::drop_upload(cx, view, *position, *upload).await
+        }
+        Job::DropPart { position, upload: _, data } if quorum::is_sole(view, *position) => {
+            data::drop_data(cx, view, *position, *data).await
+        }
+        Job::DropPart { position, upload, data } => {
+            let done = upload::drop_part(cx, view, *position, *upload, *data).await;
+            done.map(|done| again = (!done).then_some(WHILE_OPEN))
+        }
+        Job::DropUpload { position, upload, unless: None } => {
+            void::drop_aborted(cx, view, Listed { position: *position, id: *upload }).await
         }
         Job::DropData { position, data: id, unless }
         | Job::DropUpload { position, upload: id, unless } => {
@@ -175,7 +190,11 @@ async fn one(cx: Cx, view: &View, row_key: Vec<u8>, job: Job) -> Result<(), Peer
         Job::Fetch { .. } => panic!("blocks to be fetched are in a table of their own"),
     };
     match done {
-        Ok(()) => commit_local(cx, view, vec![remove(Table::Queue, row_key)]).await,
+        Ok(()) => {
+            let mut ops = vec![remove(Table::Queue, row_key)];
+            ops.extend(again.map(|wait| Op::Enqueue { due: cx.now().wall.after(wait), job }));
+            commit_local(cx, view, ops).await
+        }
         Err(error) => put_off(cx, view, row_key, job, error).await,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     id::{Position, VersionId},
     quorum,
     s3::ingest::intent_row,
-    store::{Op, Table},
+    store::{Op, Read, Table},
     table::{
         self, key,
         queue::Job,
@@ -54,21 +54,7 @@ pub(super) async fn tidy_upload(
     position: Position,
     upload: VersionId,
 ) -> Result<(), PeerError> {
-    // At most 10,000 ids of 16 bytes.
-    let mut named = BTreeSet::new();
-    let (mut from, until) = range(key::manifest(position, upload, 0));
-    loop {
-        let range = (from, until.clone());
-        let page = scan(cx, view, position, Table::Manifest, range, MANIFEST_PAGE).await?;
-        for (_, value) in &page.rows {
-            let row = table::decode::<ManifestRow>(Table::Manifest, value);
-            named.extend(row.map_err(PeerError::Store)?.parts.iter().map(|part| part.part.data));
-        }
-        match page.next {
-            Some(next) => from = next,
-            None => break,
-        }
-    }
+    let named = named(cx, view, position, upload).await?;
     let listed = Listed { position, id: upload };
     let own = !quorum::is_sole(view, position);
     if own {
@@ -87,6 +73,72 @@ pub(super) async fn tidy_upload(
         }
     }
     Whose { cx, view, position, own }.drop_parts(upload, &named).await
+}
+
+/// The data that the completed object is made of; nothing if there is no such object.
+async fn named(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    upload: VersionId,
+) -> Result<BTreeSet<VersionId>, PeerError> {
+    // At most 10,000 ids of 16 bytes.
+    let mut named = BTreeSet::new();
+    let (mut from, until) = range(key::manifest(position, upload, 0));
+    loop {
+        let range = (from, until.clone());
+        let page = scan(cx, view, position, Table::Manifest, range, MANIFEST_PAGE).await?;
+        for (_, value) in &page.rows {
+            let row = table::decode::<ManifestRow>(Table::Manifest, value);
+            named.extend(row.map_err(PeerError::Store)?.parts.iter().map(|part| part.part.data));
+        }
+        match page.next {
+            Some(next) => from = next,
+            None => return Ok(named),
+        }
+    }
+}
+
+/// Drops the data of a part that was sent again, where several nodes hold it. False if the upload is still open: until it is
+/// closed, a completion that has read the earlier part may yet make the object of it.
+pub(super) async fn drop_part(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    upload: VersionId,
+    data: VersionId,
+) -> Result<bool, PeerError> {
+    let intent = Read::Get(vec![(Table::Intent, key::intent(position, upload))]);
+    let value = quorum::read(cx, view, position, intent).await?.into_values().into_iter().flatten();
+    let fate = value.map(|value| table::decode(Table::Intent, &value)).next().transpose();
+    let fate: Option<IntentRow> = fate.map_err(PeerError::Store)?;
+    match fate {
+        Some(IntentRow::Dropped) => {}
+        Some(IntentRow::Done) => {
+            let named = named(cx, view, position, upload).await?;
+            if named.is_empty() {
+                // Its replicas have dropped it since and do not say so yet.
+                return Err(PeerError::Syncing);
+            }
+            if named.contains(&data) {
+                return Ok(true);
+            }
+        }
+        None | Some(IntentRow::Writing { .. } | IntentRow::Abandoned) => {
+            // An open upload has a part of this number at least. Without, all that was remembered of its end is forgotten.
+            let parts = range(key::part(position, upload, 0));
+            let open = !scan(cx, view, position, Table::Part, parts, 1).await?.rows.is_empty();
+            // In this order: whoever removes the last part has read the manifest before.
+            if open {
+                return Ok(false);
+            }
+            if named(cx, view, position, upload).await?.contains(&data) {
+                return Ok(true);
+            }
+        }
+    }
+    commit(cx, view, position, vec![intent_row(position, data, IntentRow::Dropped)]).await?;
+    Ok(true)
 }
 
 /// Whose rows of an upload go: those of all replicas, or this node's own.

@@ -51,6 +51,25 @@ pub(super) async fn drop_listed(
     commit(cx, view, position, vec![intent_row(position, id, IntentRow::Dropped)]).await
 }
 
+/// Gives up an upload that was aborted here, unless it was completed elsewhere: of the two that happen at once, on different
+/// replicas, completion wins, as it does in the upload's row.
+pub(super) async fn drop_aborted(cx: Cx, view: &View, listed: Listed) -> Result<(), PeerError> {
+    match fate(cx, view, listed).await? {
+        Some(IntentRow::Dropped) => clear(cx, view, listed).await,
+        // The row that says so queues what is left to do.
+        Some(IntentRow::Done) => Ok(()),
+        None | Some(IntentRow::Writing { .. } | IntentRow::Abandoned) => {
+            if !abandon(cx, view, listed).await? {
+                log::info!(
+                    "upload {:?} was aborted and completed at once: it is complete",
+                    listed.id
+                );
+            }
+            Ok(())
+        }
+    }
+}
+
 /// What this node knows of an id's fate.
 pub(super) async fn fate(
     cx: Cx,
@@ -157,9 +176,10 @@ pub(super) fn foreign(view: &View) -> Duration {
     view.config.tombstone_delay + Duration::from_secs(3600)
 }
 
-/// Drops the data of an intent whose writer is gone, unless some replica knows that it was named. False if so.
+/// Drops the data of an intent whose writer is gone, or an upload that was aborted, unless some replica knows that it was named,
+/// or completed. False if so.
 ///
-/// First every replica is told that the data is abandoned, so that a batch that names it and is still under way is refused
+/// First every replica is told that it is abandoned, so that a batch that names it and is still under way is refused
 /// wherever it has not been applied yet. Then each is asked whether it was applied there. A replica that does not answer may be
 /// the one that knows, so all have to.
 pub(super) async fn abandon(cx: Cx, view: &View, listed: Listed) -> Result<bool, PeerError> {

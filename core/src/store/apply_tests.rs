@@ -204,7 +204,7 @@ fn of_two_uploads_of_one_part_the_later_stays() {
         run(&mut store, order.map(|data| row(key.clone(), &part(data))).into());
         run(&mut store, vec![row(key.clone(), &part(6))]);
         assert_eq!(store.get(Table::Part, &key), Ok(Some(encode(&part(6)))));
-        let dropped = Job::DropData { position: position(), data: version(4), unless: None };
+        let dropped = Job::DropPart { position: position(), upload: version(1), data: version(4) };
         assert_eq!(queue(&store), [(AT, dropped)]);
     }
 }

@@ -187,10 +187,12 @@ pub(super) fn part(
 ) -> Result<(), StoreError> {
     let Some(before) = &merged.before else { return Ok(()) };
     let position = position_of(Table::Part, row_key)?;
+    let upload = row_key.get(2..18).and_then(VersionId::from_slice);
+    let upload = upload.ok_or_else(|| short_key(Table::Part, row_key))?;
     let at = body.at;
     for lost in [before.data, merged.incoming.data] {
         if lost != merged.after.data {
-            body.enqueue(at, &Job::DropData { position, data: lost, unless: None })?;
+            body.enqueue(at, &Job::DropPart { position, upload, data: lost })?;
         }
     }
     Ok(())

@@ -48,6 +48,19 @@ pub enum Job {
         )]
         unless: Option<Vec<u8>>,
     },
+    /// Drop the data of a part that was sent again, unless the completed object is made of it.
+    #[serde(rename = "part")]
+    DropPart {
+        /// The ring position of the object.
+        #[serde(rename = "p")]
+        position: Position,
+        /// The upload.
+        #[serde(rename = "u")]
+        upload: VersionId,
+        /// The data.
+        #[serde(rename = "d")]
+        data: VersionId,
+    },
     /// After completion: drop the parts that the manifest does not name, and the part rows of all.
     #[serde(rename = "tidy")]
     TidyUpload {

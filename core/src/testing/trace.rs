@@ -80,6 +80,7 @@ fn change(op: &Op) -> String {
         Op::Enqueue { job, .. } => match job {
             Job::DropData { .. } => "queue DropData".to_owned(),
             Job::DropUpload { .. } => "queue DropUpload".to_owned(),
+            Job::DropPart { .. } => "queue DropPart".to_owned(),
             Job::TidyUpload { .. } => "queue TidyUpload".to_owned(),
             Job::Collect { .. } => "queue Collect".to_owned(),
             Job::Reap { .. } => "queue Reap".to_owned(),

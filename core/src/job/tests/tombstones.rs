@@ -219,6 +219,83 @@ fn an_aborted_upload_goes_everywhere() {
     cluster.is_empty();
 }
 
+#[test]
+fn an_upload_that_is_aborted_here_and_completed_there_is_complete() {
+    let mut cluster = three();
+    cluster.everywhere(parts());
+    // Two of three have completed it; the third has heard of an abort first, and of nothing else.
+    let closed = UploadRow::Closed { etag: None };
+    cluster.apply(1, vec![merge(key::upload(BUCKET, 0, b"key", id(3)), &closed)]);
+    for at in [2, 3] {
+        let done = intent_row(position(), id(3), IntentRow::Done);
+        cluster.apply(at, [completed(), vec![done]].concat());
+    }
+    cluster.run(1, Job::Queue);
+    assert_eq!(cluster.count_rows(1, Table::BlockList), 4, "nothing is dropped on its word");
+    cluster.settle();
+    cluster.has(Table::Object, 1);
+    cluster.has(Table::Manifest, 1);
+    cluster.has(Table::BlockList, 2);
+    cluster.has(Table::Part, 0);
+    cluster.has(Table::Queue, 0);
+}
+
+#[test]
+fn an_abort_waits_for_whoever_may_know_of_a_completion() {
+    let mut cluster = three();
+    cluster.everywhere(parts());
+    let closed = UploadRow::Closed { etag: None };
+    cluster.apply(1, vec![merge(key::upload(BUCKET, 0, b"key", id(3)), &closed)]);
+    let done = intent_row(position(), id(3), IntentRow::Done);
+    cluster.apply(3, [completed(), vec![done]].concat());
+    cluster.down.insert(node(3));
+    cluster.run(1, Job::Queue);
+    assert_eq!(cluster.count_rows(1, Table::BlockList), 4);
+    // Meanwhile nobody else may complete it.
+    let wanted = crate::store::Guard::Wanted { position: position(), data: id(3) };
+    let batch = Batch::new(Timestamp(0), completed()).guarded(wanted);
+    let outcome = apply(&batch, cluster.stores.get_mut(&node(2)).unwrap(), &DELAYS);
+    assert_eq!(outcome, Ok(Outcome::Refused { guard: 0 }));
+    cluster.down.clear();
+    cluster.settle();
+    cluster.has(Table::Object, 1);
+    cluster.has(Table::BlockList, 2);
+}
+
+/// A part that is sent again replaces the first; whether the object is made of the first is up to the completion.
+fn part_again(cluster: &mut Replicas) {
+    cluster.everywhere(parts());
+    let again = merge(key::part(position(), id(3), 1), &part(7));
+    cluster.everywhere([data(7), vec![again]].concat());
+    cluster.pass(LONG);
+    for at in 1..=3 {
+        cluster.run(at, Job::Queue);
+    }
+    cluster.has(Table::BlockList, 6);
+}
+
+#[test]
+fn a_part_replaced_while_its_upload_is_completed_is_kept_if_it_is_named() {
+    let mut cluster = three();
+    part_again(&mut cluster);
+    cluster.everywhere(completed());
+    cluster.settle();
+    cluster.has(Table::BlockList, 2);
+    let list = key::block_list(position(), id(5), 0);
+    assert!(cluster.stores[&node(1)].get(Table::BlockList, &list).unwrap().is_some());
+    cluster.has(Table::Queue, 0);
+}
+
+#[test]
+fn a_replaced_part_goes_with_its_upload() {
+    let mut cluster = three();
+    part_again(&mut cluster);
+    let closed = UploadRow::Closed { etag: None };
+    cluster.apply(2, vec![merge(key::upload(BUCKET, 0, b"key", id(3)), &closed)]);
+    cluster.settle();
+    cluster.is_empty();
+}
+
 fn writing(boot: u64) -> Op {
     intent_row(position(), id(5), IntentRow::Writing { boot, node: node(1) })
 }

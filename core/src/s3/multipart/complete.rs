@@ -94,6 +94,10 @@ async fn batch(
     let sole = quorum::is_sole(view, position);
     let mut guards = vec![call.bucket().alive(view, position), named.alive(view)];
     guards.extend(put::condition(cx, call, &named.target).await?);
+    if !sole {
+        // Nobody may have begun to drop the upload as aborted.
+        guards.push(Guard::Wanted { position, data: named.upload });
+    }
     for part in &chosen {
         guards.push(if sole {
             Guard::Unchanged {

@@ -245,8 +245,9 @@ fn a_part_replaced_during_completion_is_never_lost() {
         assert_eq!(running.reply.outcome(), expected);
         // The first data is queued to be dropped, so the object must name the second.
         let dropped = jobs(&host).into_iter().find_map(|job| match job {
-            Job::DropData { data, .. } => Some(data),
-            Job::DropUpload { .. }
+            Job::DropPart { data, .. } => Some(data),
+            Job::DropData { .. }
+            | Job::DropUpload { .. }
             | Job::TidyUpload { .. }
             | Job::Collect { .. }
             | Job::Reap { .. }
