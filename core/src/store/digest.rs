@@ -5,10 +5,12 @@
 //! for the ranges' fingerprints, then for the hashes of the rows in ranges that differ, and at last for the rows whose hash it
 //! does not have: a search tree over hashes (Merkle, 1987) that is built only where it is looked at.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Snapshot, StoreError, Table, read};
+use super::{Snapshot, StoreError, Table, Writer, read};
 use crate::{
     id::{Position, VersionId},
     table::{
@@ -122,6 +124,44 @@ pub fn counted_at(table: Table, row_key: &[u8]) -> Result<Option<Position>, Stor
 pub fn fingerprint_key(table: Table, position: Position) -> [u8; 3] {
     let [high, low] = position.0.to_be_bytes();
     [table_number(table), high, low]
+}
+
+/// Makes all fingerprints anew, in a database whose rows are older than its fingerprints. Says how many rows it has counted.
+///
+/// # Errors
+/// What the engine reports.
+pub(super) fn rebuild(writer: &mut dyn Writer) -> Result<u64, StoreError> {
+    // At most 65,536 positions of each sharded table, of 43 bytes.
+    let mut found: BTreeMap<[u8; 3], Fingerprint> = BTreeMap::new();
+    let mut rows = 0;
+    for table in SHARDED.into_iter().chain(FULL_COPY) {
+        let mut cursor = writer.cursor(table, &[], None)?;
+        while cursor.advance()? {
+            match counted_at(table, cursor.key()) {
+                Ok(Some(position)) => {
+                    let fingerprint = found.entry(fingerprint_key(table, position)).or_default();
+                    fingerprint.add(RowHash::of(cursor.key(), cursor.value()));
+                    rows += 1;
+                }
+                Ok(None) => {}
+                // It is not compared, whoever counts.
+                Err(error) => log::error!("{error}"),
+            }
+        }
+    }
+    let mut stale = Vec::new();
+    let mut cursor = writer.cursor(Table::Fingerprint, &[], None)?;
+    while cursor.advance()? {
+        stale.push(cursor.key().to_vec());
+    }
+    drop(cursor);
+    for key in stale {
+        writer.delete(Table::Fingerprint, &key)?;
+    }
+    for (key, fingerprint) in found {
+        writer.put(Table::Fingerprint, &key, &table::encode(&fingerprint))?;
+    }
+    Ok(rows)
 }
 
 /// A question about rows of the tables that are compared.

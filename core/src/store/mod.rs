@@ -144,6 +144,10 @@ pub const FORMAT_KEY: &[u8] = b"format";
 /// Key of the row in [`Table::Meta`] that counts how often the database was opened: a big-endian `u64`.
 pub const BOOT_KEY: &[u8] = b"boot";
 
+/// Key of the row in [`Table::Meta`] that says that every row is in its fingerprint. A database without it was written before
+/// there were any, and gets them when it is opened.
+pub const FINGERPRINTED_KEY: &[u8] = b"fingerprinted";
+
 /// Key of the row in [`Table::Meta`] that says up to which version of the layout the database has all that this node is to have:
 /// a big-endian `u64`. It is there after the first sync; a database without it, of a node that others think has synced, has
 /// lost something.

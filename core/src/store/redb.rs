@@ -19,8 +19,10 @@ use ::redb::{
 };
 
 use super::{
-    BOOT_KEY, Batch, Cursor, FORMAT_KEY, Outcome, Snapshot, StoreError, Table, Writer,
+    BOOT_KEY, Batch, Cursor, FINGERPRINTED_KEY, FORMAT_KEY, Outcome, Snapshot, StoreError, Table,
+    Writer,
     apply::{Delays, apply},
+    digest,
 };
 
 /// What [`FORMAT_KEY`] holds: the name, and the number of the format.
@@ -192,6 +194,7 @@ impl Db {
             });
             let database = builder.create_with_backend(backend)?;
             let boot = count_boot(&database)?;
+            fingerprint(&database)?;
             Ok(Self { database, delays, boot, latest: Mutex::default() })
         };
         // redb trusts the pages of a file that was closed cleanly, so rot in it may surface as a panic.
@@ -361,6 +364,34 @@ fn count_boot(database: &Database) -> Result<u64, OpenError> {
     }
     transaction.commit()?;
     Ok(boot)
+}
+
+/// Makes the fingerprints of a database that has none yet, or not of all its rows. Others would take it for empty where it is not.
+fn fingerprint(database: &Database) -> Result<(), OpenError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    let failed = |error: StoreError| match error {
+        StoreError::Damaged { .. } => OpenError::Damaged(error.to_string()),
+        StoreError::Engine(_) | StoreError::Closed => OpenError::Disk(error.to_string()),
+    };
+    {
+        let mut tables = Transaction { transaction: &transaction, tables: Default::default() };
+        if tables.get(Table::Meta, FINGERPRINTED_KEY).map_err(failed)?.is_none() {
+            let rows = digest::rebuild(&mut tables).map_err(failed)?;
+            if rows > 0 {
+                log::info!(
+                    "fingerprints of {rows} rows were made, to compare them with other nodes'"
+                );
+            }
+            tables.put(Table::Meta, FINGERPRINTED_KEY, b"1").map_err(failed)?;
+        } else {
+            drop(tables);
+            transaction.abort()?;
+            return Ok(());
+        }
+    }
+    transaction.commit()?;
+    Ok(())
 }
 
 fn check_format(marker: Option<&[u8]>) -> Result<(), OpenError> {

@@ -272,3 +272,57 @@ fn databases_and_snapshots_are_shared_by_threads() {
     shared::<Db>();
     shared::<DbSnapshot>();
 }
+
+#[test]
+fn a_database_from_before_there_were_fingerprints_gets_them_when_it_is_opened() {
+    let disk = Disk::default();
+    let fingerprints = |db: &Db| {
+        let snapshot = db.snapshot().expect("a snapshot");
+        let mut cursor = snapshot.cursor(Table::Fingerprint, &[], None).expect("a cursor");
+        let mut rows = Vec::new();
+        while cursor.advance().expect("a row") {
+            rows.push((cursor.key().to_vec(), cursor.value().to_vec()));
+        }
+        rows
+    };
+    let db = Db::open(disk.clone(), CACHE, DELAYS).expect("a database");
+    let bucket = BucketId([7; 16]);
+    let row = ObjectRow {
+        version: crate::id::VersionId::new(Stamp::from_wall(Timestamp(1)), [1; 8]),
+        content: Content::Deleted,
+    };
+    let ops = (0..3_u8).map(|name| Op::Merge {
+        table: Table::Object,
+        key: key::object(bucket, u16::from(name), b"k"),
+        value: encode(&row),
+        inline: None,
+    });
+    let batch = Batch::new(Timestamp(1), ops.collect());
+    assert!(matches!(db.commit(&[batch]).expect("a commit")[..], [Ok(Outcome::Applied(_))]));
+    let before = fingerprints(&db);
+    assert_eq!(before.len(), 3);
+    // As an earlier release would have left it, and with something stale.
+    let transaction = db.database.begin_write().expect("a transaction");
+    {
+        let mut table = transaction.open_table(definition(Table::Fingerprint)).expect("a table");
+        for (key, _) in &before {
+            table.remove(&key[..]).expect("removed");
+        }
+        table.insert(&[0xff; 3][..], &b"stale"[..]).expect("a row");
+        let mut meta = transaction.open_table(definition(Table::Meta)).expect("a table");
+        meta.remove(FINGERPRINTED_KEY).expect("removed");
+    }
+    transaction.commit().expect("committed");
+    drop(db);
+    let db = Db::open(disk.clone(), CACHE, DELAYS).expect("a database");
+    assert_eq!(fingerprints(&db), before);
+    // Once is enough.
+    let transaction = db.database.begin_write().expect("a transaction");
+    let mut table = transaction.open_table(definition(Table::Fingerprint)).expect("a table");
+    table.remove(&before[0].0[..]).expect("removed");
+    drop(table);
+    transaction.commit().expect("committed");
+    drop(db);
+    let db = Db::open(disk, CACHE, DELAYS).expect("a database");
+    assert_eq!(fingerprints(&db).len(), 2);
+}
