@@ -13,6 +13,8 @@ mod error;
 mod layout;
 mod serve;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use each::answer_peer;

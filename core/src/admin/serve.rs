@@ -96,7 +96,7 @@ async fn answer(
     Ok(Answered::Json(200, answer))
 }
 
-fn call(method: &str, path: &str) -> Result<Call, Error> {
+pub(super) fn call(method: &str, path: &str) -> Result<Call, Error> {
     let Some(name) = path.strip_prefix("/v2/") else {
         return Err(Error::not_found("NoSuchCall", format!("there is nothing at {path}")));
     };

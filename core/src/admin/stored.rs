@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{call::Call, error::Error};
 use crate::{
+    id::NodeId,
     node::status::Status,
     placement::{explain::Bytes, layout::Layout},
     quorum,
@@ -82,7 +83,7 @@ fn bytes_in(text: &str) -> Result<u64, String> {
     answer["bytes"].as_u64().ok_or_else(|| format!("no bytes in {text}"))
 }
 
-fn estimate(layout: &Layout, counts: &[(crate::id::NodeId, u64)]) -> Option<u64> {
+pub(super) fn estimate(layout: &Layout, counts: &[(NodeId, u64)]) -> Option<u64> {
     let loads = layout.loads();
     let (mut bytes, mut copies) = (0_u128, 0_u128);
     for (node, counted) in counts {

@@ -157,3 +157,30 @@ fn two_clusters_refuse_to_merge() {
     net.run(SECOND * 60);
     assert!(net.dials - dials < 20, "{} dials", net.dials - dials);
 }
+
+#[test]
+fn a_node_that_is_told_its_own_address_dials_it_once_at_most() {
+    let mut net = Net::running(1);
+    let address = net.machines[0].address.clone();
+    let contact = || Contact { id: None, address: address.clone() };
+    net.run(SECOND * 10);
+    let before = net.dials;
+    net.with(0, |node, now| node.connect(now, contact()));
+    net.run(SECOND * 120);
+    assert_eq!(net.dials, before + 1, "it has met itself there");
+    assert_eq!(net.node(0).view().peers.len(), 0);
+}
+
+#[test]
+fn a_node_does_not_look_for_others_where_it_listens_itself() {
+    let mut net = Net::running(1);
+    let own = "192.0.2.9:3901".to_owned();
+    net.with(0, |node, _| node.listens_at(own.clone()));
+    net.run(SECOND * 10);
+    let before = net.dials;
+    net.with(0, |node, now| node.connect(now, Contact { id: None, address: own.clone() }));
+    net.run(SECOND * 120);
+    assert_eq!(net.dials, before);
+    let status = net.with(0, |node, now| node.status(now));
+    assert!(status.nodes.iter().any(|node| node.address.is_some()));
+}

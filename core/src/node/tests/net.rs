@@ -321,6 +321,10 @@ impl Net {
         let Some(host) = found else {
             return self.with(from.0, |node, now| node.link_down(now, from.1, "nobody there"));
         };
+        if host == from.0 {
+            let address = address.to_owned();
+            return self.with(host, |node, now| node.link_to_self(now, from.1, address));
+        }
         let (me, peer) = (self.machines[from.0].id, self.machines[host].id);
         let (name, _) = self.machines[from.0].address.rsplit_once(':').unwrap();
         let seen = format!("{name}:50000");

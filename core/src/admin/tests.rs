@@ -1,0 +1,100 @@
+use serde_json::json;
+
+use super::{
+    call::{Call, MISSING},
+    cluster, layout,
+    serve::call,
+    stored::estimate,
+};
+use crate::{
+    id::NodeId,
+    node::{Node, Setup, status::Status},
+    seed::Seed,
+    time::{Instant, Now, Timestamp},
+    view::Config,
+};
+
+const ME: NodeId = NodeId([0x11; 32]);
+
+fn node() -> (Node, Status) {
+    let now = Now { mono: Instant(0), wall: Timestamp(1_700_000_000_000) };
+    let setup = Setup::alone(ME, 1, Config::default(), Seed::new([1; 32]));
+    let mut node = Node::new(setup, now).expect("nothing is saved");
+    node.listens_at("127.0.0.1:3901".to_owned());
+    let status = node.status(now);
+    (node, status)
+}
+
+#[test]
+fn a_call_is_found_by_its_name_and_method_alone() {
+    for known in Call::ALL {
+        let path = format!("/v2/{}", known.name());
+        assert_eq!(call(known.method().name(), &path).ok(), Some(*known), "{path}");
+        let other = if known.method().name() == "GET" { "POST" } else { "GET" };
+        assert_eq!(call(other, &path).map_err(|error| error.status), Err(405), "{path}");
+    }
+    for missing in MISSING {
+        assert_eq!(Call::from_name(missing), None, "{missing} is answered");
+        let path = format!("/v2/{missing}");
+        assert_eq!(call("GET", &path).map_err(|error| error.status), Err(501), "{path}");
+    }
+    for path in ["/", "/v2/", "/v2/getclusterstatus", "/v1/status", "/v2/GetClusterStatus/"] {
+        assert_eq!(call("GET", path).map_err(|error| error.status), Err(404), "{path}");
+    }
+}
+
+#[test]
+fn the_status_of_a_node_alone_has_this_shape() {
+    let (node, status) = node();
+    let mut json = cluster::get_status(node.view(), &status);
+    json["jobs"] = json!([]);
+    json["clusterId"] = json!(null);
+    json["nodes"][0]["garageVersion"] = json!("x");
+    let capacity = json["nodes"][0]["role"]["capacity"].take();
+    assert!(capacity.is_u64());
+    let id = ME.to_string();
+    let expected = json!({
+        "layoutVersion": 1,
+        "clusterId": null,
+        "node": id,
+        "waitingFor": [],
+        "consistencyMode": "consistent",
+        "nodes": [{
+            "id": id, "garageVersion": "x", "addr": "127.0.0.1:3901", "hostname": "", "isUp": true,
+            "lastSeenSecsAgo": null,
+            "role": { "zone": "default", "capacity": null, "tags": [] },
+            "draining": false, "dataPartition": null, "metadataPartition": null, "rttMillis": null,
+            "clockSkewMillis": null, "recovering": false,
+        }],
+        "jobs": [],
+    });
+    assert_eq!(json, expected);
+}
+
+#[test]
+fn the_health_and_the_history_of_a_node_alone_have_this_shape() {
+    let (_, status) = node();
+    let health = json!({
+        "status": "healthy", "knownNodes": 1, "connectedNodes": 1, "storageNodes": 1,
+        "storageNodesUp": 1, "storageNodesOk": 1, "partitions": 256, "partitionsQuorum": 256,
+        "partitionsAllOk": 256,
+    });
+    assert_eq!(cluster::get_health(&status), health);
+    let history = layout::history(&status);
+    assert_eq!(history["currentVersion"], 1);
+    assert_eq!(history["waitingFor"], json!([]));
+    let versions =
+        json!([{ "version": 1, "status": "Current", "storageNodes": 1, "gatewayNodes": 0 }]);
+    assert_eq!(history["versions"], versions);
+}
+
+#[test]
+fn what_is_stored_is_told_from_the_nodes_that_answer() {
+    let (_, status) = node();
+    let layout = status.history.current().expect("it has one");
+    assert_eq!(estimate(layout, &[]), None);
+    assert_eq!(estimate(layout, &[(ME, 4096)]), Some(4096));
+    // A node without a share says nothing of the whole.
+    assert_eq!(estimate(layout, &[(NodeId([9; 32]), 77)]), None);
+    assert_eq!(estimate(layout, &[(ME, u64::MAX), (NodeId([9; 32]), 77)]), Some(u64::MAX));
+}
