@@ -53,7 +53,7 @@ impl Daemon {
         collect(child.stderr.take().expect("it is piped"), Arc::clone(&output));
         let began = Instant::now();
         let s3 = loop {
-            if let Some(address) = endpoint(&read(&output)) {
+            if let Some(address) = address(&read(&output), "endpoint") {
                 break address;
             }
             let exited = child.try_wait().expect("the child can be waited for");
@@ -67,6 +67,19 @@ impl Daemon {
     /// Where the S3 API listens.
     pub fn s3(&self) -> SocketAddr {
         self.s3
+    }
+
+    /// Where the Admin API listens.
+    pub fn admin(&self) -> SocketAddr {
+        let began = Instant::now();
+        loop {
+            // It is named a few lines after the endpoint.
+            if let Some(address) = address(&self.output(), "admin") {
+                return address;
+            }
+            assert!(began.elapsed() < START_MAX, "no Admin API:\n{}", self.output());
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The directory that it was started with.
@@ -205,11 +218,11 @@ fn command(binary: &Path, args: &[String]) -> Command {
     command
 }
 
-/// The address in the line that says where to find the S3 API.
-fn endpoint(output: &str) -> Option<SocketAddr> {
+/// The address in the line that says where to find an API: `endpoint` is S3's.
+fn address(output: &str, api: &str) -> Option<SocketAddr> {
     // A whole line, or the port may still be missing a digit.
     let complete = output.rsplit_once('\n')?.0;
-    let line = complete.lines().find_map(|line| line.trim().strip_prefix("endpoint"))?;
+    let line = complete.lines().find_map(|line| line.trim().strip_prefix(api))?;
     line.trim().strip_prefix("http://")?.parse().ok()
 }
 

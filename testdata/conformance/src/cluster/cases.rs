@@ -6,102 +6,68 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Cluster, Passage, sibling};
+use super::{
+    Cluster, Passage,
+    load::{Written, blob},
+    sibling,
+};
 use crate::{
     daemon::Daemon,
     signed::{self, Session},
-    wire::Response,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a cluster may take to notice that a node has fallen silent, and to go round it.
-const DETECT_MAX: Duration = Duration::from_secs(40);
-
-/// `binary` twice and the other daemon once.
-fn mixed(binary: &Path) -> Vec<PathBuf> {
+/// `binary` twice and the other daemon once, each in a zone of its own.
+fn mixed(binary: &Path) -> Vec<(PathBuf, &'static str)> {
     let other = if binary.ends_with("mewsd") { "mewsd-smol" } else { "mewsd" };
-    vec![binary.to_owned(), sibling(binary, other), binary.to_owned()]
+    vec![(binary.to_owned(), "a"), (sibling(binary, other), "b"), (binary.to_owned(), "c")]
 }
-
-fn blob(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        state.to_le_bytes()[3]
-    };
-    (0..len).map(|_| next()).collect()
-}
-
-/// Asks until the answer has this status. Any other must be a 503 with a hint when to come again.
-fn eventually(daemon: &Daemon, method: &str, key: &str, body: &[u8], status: u16) -> Response {
-    let began = Instant::now();
-    loop {
-        let response = signed::send(daemon, method, key, body);
-        if response.status == status {
-            return response;
-        }
-        let text = String::from_utf8_lossy(&response.body).into_owned();
-        assert_eq!(response.status, 503, "{method} {key}: {text}");
-        assert!(response.header("retry-after").is_some(), "{method} {key}: no hint: {text}");
-        assert!(began.elapsed() < DETECT_MAX, "{method} {key}: still {text}");
-        thread::sleep(Duration::from_millis(200));
-    }
-}
-
-/// Sizes that live in a row, in a block, in several.
-const SIZES: [usize; 3] = [1 << 10, 100 << 10, 5 << 19];
 
 /// Three nodes in three zones: each sees what any other acknowledged, while one is dead, while one is cut off, and after both.
 pub fn heals(binary: impl AsRef<Path>) {
+    let began = Instant::now();
     let mut cluster = Cluster::start(&mixed(binary.as_ref()));
-    let mut written = Vec::new();
-    write(&cluster, "calm", &[0, 1, 2], &mut written);
-    check(&cluster, &written, &[0, 1, 2]);
+    println!("started: {:?}", began.elapsed());
+    let mut written = Written::default();
+    written.write(&cluster, "calm", &[0, 1, 2]);
+    written.check(&cluster, &[0, 1, 2]);
 
+    println!("calm: {:?}", began.elapsed());
     cluster.kill(2);
-    write(&cluster, "one-dead", &[0, 1], &mut written);
-    check(&cluster, &written, &[0, 1]);
+    written.write(&cluster, "one-dead", &[0, 1]);
+    written.check(&cluster, &[0, 1]);
     cluster.start_again(2);
-    check(&cluster, &written, &[0, 1, 2]);
+    written.check(&cluster, &[0, 1, 2]);
 
+    println!("one dead and back: {:?}", began.elapsed());
+    cluster.wait_until_healed(2);
+    println!("healed: {:?}", began.elapsed());
+    has_all_by_itself(&mut cluster, 2, &written);
+    written.check(&cluster, &[0, 1, 2]);
+
+    println!("all dead and back: {:?}", began.elapsed());
     cluster.net.set_around(1, Passage::Silent);
-    write(&cluster, "one-cut-off", &[0, 2], &mut written);
-    check(&cluster, &written, &[0, 2]);
+    written.write(&cluster, "one-cut-off", &[0, 2]);
+    written.check(&cluster, &[0, 2]);
+    println!("one cut off: {:?}", began.elapsed());
     alone(&cluster.nodes[1]);
+    println!("and alone: {:?}", began.elapsed());
     cluster.net.set_around(1, Passage::After(Duration::ZERO));
-    check(&cluster, &written, &[0, 1, 2]);
-    write(&cluster, "healed", &[0, 1, 2], &mut written);
-    check(&cluster, &written, &[0, 1, 2]);
+    written.check(&cluster, &[0, 1, 2]);
+    written.write(&cluster, "healed", &[0, 1, 2]);
+    written.check(&cluster, &[0, 1, 2]);
 }
 
-/// What was acknowledged: a key, the seed of its content, and how long that is.
-type Written = (String, u64, usize);
-
-fn write(cluster: &Cluster, name: &str, by: &[usize], written: &mut Vec<Written>) {
-    for node in by {
-        for len in SIZES {
-            let (key, seed) = (format!("{name}/{node}/{len}"), written.len() as u64);
-            eventually(&cluster.nodes[*node], "PUT", &key, &blob(seed, len), 200);
-            written.push((key, seed, len));
-        }
-    }
-}
-
-/// Each of these nodes has all of it, by name and in the listing.
-fn check(cluster: &Cluster, written: &[Written], on: &[usize]) {
-    for node in on.iter().map(|node| &cluster.nodes[*node]) {
-        for (key, seed, len) in written {
-            let response = eventually(node, "GET", key, b"", 200);
-            assert!(response.body == blob(*seed, *len), "{key} came wrong");
-        }
-        let listing = eventually(node, "GET", "?list-type=2", b"", 200);
-        let listing = String::from_utf8_lossy(&listing.body).into_owned();
-        let keys = listing.matches("<Key>").count();
-        assert_eq!(keys, written.len(), "{listing}");
-    }
+/// With all others dead, and told to make do with its own copies, this node has everything.
+fn has_all_by_itself(cluster: &mut Cluster, node: usize, written: &Written) {
+    let all: Vec<usize> = (0..cluster.nodes.len()).collect();
+    all.iter().for_each(|node| cluster.kill(*node));
+    cluster.start_again_in_mode(node, "degraded");
+    written.check(cluster, &[node]);
+    cluster.kill(node);
+    cluster.start_again_in_mode(node, "consistent");
+    all.iter().filter(|other| **other != node).for_each(|other| cluster.start_again(*other));
 }
 
 /// A node that reaches nobody says so, and answers nothing that may be wrong.

@@ -1,38 +1,46 @@
-//! Several daemons as one cluster, on one machine: real processes, with a network between them that delays and cuts.
+//! Several daemons as one cluster, on one machine: real processes with configuration files, led by `mews` as an operator would,
+//! with a network between them that delays and cuts.
 
 mod cases;
+mod growth;
+mod load;
 mod net;
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use mews_core::{
     daemon::{identity::NodeKey, plan},
-    id::{ClusterId, NodeId},
-    placement::{
-        history::History,
-        layout::{Parameters, Role},
-    },
-    time::Timestamp,
+    id::NodeId,
 };
 use ring::rand::{SecureRandom, SystemRandom};
+use serde_json::Value;
 use tempfile::TempDir;
 
 pub use cases::{heals, round_trips};
+pub use growth::grows;
 pub use net::{Net, Passage};
 
 use crate::daemon::Daemon;
 
 /// How long a cluster may take to settle: a sync begins within seconds, and there is next to no data.
 const SETTLE_MAX: Duration = Duration::from_secs(90);
+
+/// The most nodes of a cluster, those that are gone included.
+const NODES_MAX: usize = 8;
+
+const TOKEN: &str = "the-operator-of-the-conformance-suite";
+
+/// One cluster at a time: what they measure, and how long they may take, is meant for a machine of their own.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A cluster under test.
 #[derive(Debug)]
@@ -41,9 +49,14 @@ pub struct Cluster {
     pub nodes: Vec<Daemon>,
     /// What is between them.
     pub net: Net,
+    plans: Vec<Plan>,
+    secret: String,
+    mews: PathBuf,
+    _turn: MutexGuard<'static, ()>,
 }
 
 /// What a node is before it is started.
+#[derive(Debug)]
 struct Plan {
     binary: PathBuf,
     dir: Arc<TempDir>,
@@ -58,9 +71,12 @@ fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// A port that is free now.
-fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+/// A port that is free now, at an address of the node's own. Connections come from 127.0.0.1, where only the proxies are: a
+/// node that guesses where another listens, from where its connection comes from and the port that it names, finds nobody.
+fn free_port(node: usize) -> SocketAddr {
+    let last = u8::try_from(node + 2).expect("few nodes");
+    let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+    let listener = TcpListener::bind((ip, 0)).expect("a port");
     listener.local_addr().expect("bound")
 }
 
@@ -71,58 +87,148 @@ fn write_secret(path: &Path, text: &str) {
         .expect("there is space");
 }
 
-/// The other daemon's binary, built like this one and beside it.
+/// Another binary of the workspace, built like this one and beside it.
 pub fn sibling(binary: &Path, name: &str) -> PathBuf {
     let dir = binary.parent().expect("a binary is in a directory");
     let release = dir.ends_with("release");
     let mut build = Command::new(std::env::var_os("CARGO").expect("tests are run by cargo"));
-    build.args(["build", "--quiet", "--package", name]);
+    build.args(["build", "--quiet", "--package", name, "--bins"]);
     build.args(release.then_some("--release"));
     assert!(build.status().expect("cargo runs").success(), "{name} does not build");
     dir.join(name)
 }
 
 impl Cluster {
-    /// A cluster of one node for each binary, each in a zone of its own, with a copy of everything on each. It has grown out of a
-    /// quickstart with the first binary, and has settled.
-    pub fn start(binaries: &[PathBuf]) -> Self {
-        let net = Net::new(binaries.len());
+    /// A cluster of one node for each binary, in these zones, with three copies of everything. It has grown out of a quickstart
+    /// with the first binary, and has settled.
+    pub fn start(nodes: &[(PathBuf, &str)]) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mews = sibling(&nodes[0].0, "mews");
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            net: Net::new(NODES_MAX),
+            plans: Vec::new(),
+            secret: hex::encode(random::<32>()),
+            mews,
+            _turn: turn,
+        };
         // A cluster of one first, for its bucket and its key.
-        let mut first = Daemon::start(&binaries[0]);
+        let mut first = Daemon::start(&nodes[0].0);
         assert!(first.terminate().success(), "{}", first.output());
-        let plans: Vec<Plan> = binaries
-            .iter()
-            .enumerate()
-            .map(|(index, binary)| Plan::new(index, binary, &first, &net))
-            .collect();
-        grow(&plans);
-        let secret = hex::encode(random::<32>());
-        let mut nodes = Vec::new();
-        for plan in &plans {
-            let args = plan.configure(&secret, &plans);
-            nodes.push(Daemon::launch(&plan.binary, Arc::clone(&plan.dir), args));
-            let process = nodes.last().map(Daemon::process);
-            net.set_process(nodes.len() - 1, process);
+        cluster.launch(&nodes[0].0, first.shared_dir());
+        for (binary, _) in &nodes[1..] {
+            cluster.add(binary);
         }
-        let cluster = Self { nodes, net };
-        cluster.settle();
+        cluster.wait_for(&(0..nodes.len()).collect::<Vec<_>>());
+        for (node, (_, zone)) in nodes.iter().enumerate() {
+            cluster.assign(node, zone);
+        }
+        cluster.lead(0, &["layout", "config", "--replication-factor", "3"]);
+        cluster.lead(0, &["layout", "apply", "--wait"]);
+        cluster.settle(2);
         cluster
     }
 
-    /// Waits until every node goes by one layout alone, the newest, and reads from it.
-    pub fn settle(&self) {
-        let began = Instant::now();
-        loop {
-            let states: Vec<String> = self.nodes.iter().map(state).collect();
-            if states.iter().all(|state| state == "2 2 2") {
-                return;
-            }
-            if began.elapsed() > SETTLE_MAX {
-                let outputs: Vec<String> = self.nodes.iter().map(Daemon::output).collect();
-                panic!("not settled: {states:?}\n{}", outputs.join("\n----\n"));
-            }
-            thread::sleep(Duration::from_millis(100));
+    /// Starts one more node, which has no role yet; its number.
+    pub fn add(&mut self, binary: &Path) -> usize {
+        let dir = tempfile::Builder::new().prefix("mews-").tempdir().expect("a directory");
+        self.launch(binary, Arc::new(dir));
+        self.nodes.len() - 1
+    }
+
+    fn launch(&mut self, binary: &Path, dir: Arc<TempDir>) {
+        let index = self.nodes.len();
+        let plan = Plan::new(index, binary, dir, &self.net);
+        let first = self.plans.first().unwrap_or(&plan);
+        let bootstrap = format!("{}@{}", first.id, first.public);
+        let args = plan.configure(&self.secret, &bootstrap, "consistent");
+        self.nodes.push(Daemon::launch(&plan.binary, Arc::clone(&plan.dir), args));
+        self.plans.push(plan);
+        self.net.set_process(index, Some(self.nodes[index].process()));
+    }
+
+    /// A node's id, in hexadecimal digits.
+    pub fn id(&self, node: usize) -> String {
+        self.plans[node].id.to_string()
+    }
+
+    /// Runs `mews` against a node; what it prints.
+    pub fn lead(&self, node: usize, args: &[&str]) -> String {
+        let admin = format!("http://{}", self.nodes[node].admin());
+        let mut command = Command::new(&self.mews);
+        command.args(["--admin", &admin, "--token", TOKEN]).args(args);
+        let output = command.output().expect("mews runs");
+        assert!(output.status.success(), "mews {args:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// The answer of the Admin API of a node.
+    pub fn ask(&self, node: usize, call: &str) -> Value {
+        serde_json::from_str(&self.lead(node, &["json-api", call])).expect("JSON")
+    }
+
+    /// Stages a role for a node.
+    pub fn assign(&self, node: usize, zone: &str) {
+        let args = ["layout", "assign", &self.id(node), "--zone", zone, "--capacity", "1G"];
+        self.lead(0, &args);
+    }
+
+    /// Waits until the first node has connections to all of these.
+    pub fn wait_for(&self, nodes: &[usize]) {
+        self.wait(|| {
+            let status = self.ask(0, "GetClusterStatus");
+            let known = status["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+            let is_up = |node: &usize| {
+                let id = self.id(*node);
+                known.iter().any(|known| known["id"] == id && known["isUp"] == true)
+            };
+            nodes.iter().all(is_up).then_some(()).ok_or_else(|| status.to_string())
+        });
+    }
+
+    /// Waits until every node that runs goes by this layout alone.
+    pub fn settle(&self, version: u64) {
+        for node in self.running() {
+            self.wait(|| {
+                let history = self.ask(node, "GetClusterLayoutHistory");
+                let waits = history["waitingFor"].as_array().is_none_or(|list| !list.is_empty());
+                let here = history["readVersion"] == version && !waits;
+                here.then_some(()).ok_or_else(|| history.to_string())
+            });
         }
+    }
+
+    /// Waits until a node has compared its tables with the others', and has fetched every block that it lacked.
+    pub fn wait_until_healed(&self, node: usize) {
+        self.lead(node, &["repair", "tables"]);
+        self.wait(|| {
+            let workers = self.lead(node, &["json-api", "ListWorkers", "null"]);
+            let parsed: Value = serde_json::from_str(&workers).expect("JSON");
+            let list = &parsed["success"][self.id(node)];
+            let list = list.as_array().unwrap_or_else(|| panic!("no list: {workers}"));
+            let repairs = list.iter().any(|worker| {
+                worker["name"].as_str().is_some_and(|name| name.starts_with("repair"))
+            });
+            let idle = list
+                .iter()
+                .filter(|worker| worker["name"] == "sync" || worker["name"] == "fetch")
+                .all(|worker| {
+                    worker["state"] == "idle" && worker["queueLength"].as_u64().unwrap_or(0) == 0
+                });
+            (idle && !repairs).then_some(()).ok_or(workers)
+        });
+    }
+
+    fn wait(&self, ready: impl Fn() -> Result<(), String>) {
+        let began = Instant::now();
+        while let Err(state) = ready() {
+            assert!(began.elapsed() < SETTLE_MAX, "after {SETTLE_MAX:?}: {state}");
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn running(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|node| self.net.is_running(*node)).collect()
     }
 
     /// Kills a node as a power cut would.
@@ -136,6 +242,13 @@ impl Cluster {
         self.nodes[node].start_again();
         self.net.set_process(node, Some(self.nodes[node].process()));
     }
+
+    /// Starts a killed node again, with this `consistency_mode`.
+    pub fn start_again_in_mode(&mut self, node: usize, mode: &str) {
+        let bootstrap = format!("{}@{}", self.plans[0].id, self.plans[0].public);
+        self.plans[node].configure(&self.secret, &bootstrap, mode);
+        self.start_again(node);
+    }
 }
 
 impl Drop for Cluster {
@@ -148,66 +261,38 @@ impl Drop for Cluster {
     }
 }
 
-/// The oldest and the newest version in force, and the one that is read from, as a node has saved them.
-fn state(node: &Daemon) -> String {
-    let saved = fs::read(node.dir().join(plan::META).join(plan::LAYOUT));
-    let history = saved.ok().and_then(|bytes| History::decode(&bytes).ok()).unwrap_or_default();
-    format!("{} {} {}", history.oldest(), history.version(), history.read_version())
-}
-
-/// Puts a layout with all nodes behind that of the first, as an operator would by the Admin API. On disk, because then the
-/// others learn of it as they would after any change that they have slept through.
-fn grow(plans: &[Plan]) {
-    let path = plans[0].dir.path().join(plan::META).join(plan::LAYOUT);
-    let saved = fs::read(&path).expect("quickstart saves a layout");
-    let mut history = History::decode(&saved).expect("it decodes");
-    let now = Timestamp(1);
-    for (index, plan) in plans.iter().enumerate() {
-        let role =
-            Role { zone: format!("zone-{index}"), capacity: Some(1 << 30), tags: Vec::new() };
-        history.stage(plan.id, Some(role), now).expect("a sound role");
-    }
-    let replication = u16::try_from(plans.len().min(3)).expect("few");
-    let bits = history.current().expect("a layout").parameters.bits;
-    let parameters = Parameters { replication, bits, ..Parameters::default() };
-    history.stage_parameters(parameters, now).expect("sound parameters");
-    history.apply(2, ClusterId::default(), now).expect("it can be applied");
-    fs::write(path, history.encode()).expect("there is space");
-}
-
 impl Plan {
-    fn new(index: usize, binary: &Path, first: &Daemon, net: &Net) -> Self {
-        let dir = match index {
-            0 => first.shared_dir(),
-            _ => Arc::new(tempfile::Builder::new().prefix("mews-").tempdir().expect("a directory")),
-        };
+    fn new(index: usize, binary: &Path, dir: Arc<TempDir>, net: &Net) -> Self {
         let meta = dir.path().join(plan::META);
         fs::create_dir_all(&meta).expect("a writable directory");
         let path = meta.join(plan::NODE_KEY);
-        if index > 0 {
+        if !path.exists() {
             write_secret(&path, &NodeKey::from_random(random()).to_text());
         }
         let key = NodeKey::from_text(&fs::read_to_string(&path).expect("a key")).expect("a key");
-        let rpc = free_port();
+        let rpc = free_port(index);
         let public = net.proxy(index, rpc);
         Self { binary: binary.to_owned(), dir, id: key.id(), rpc, public }
     }
 
     /// Writes the configuration file; the arguments that name it.
-    fn configure(&self, secret: &str, all: &[Self]) -> Vec<String> {
+    fn configure(&self, secret: &str, bootstrap: &str, mode: &str) -> Vec<String> {
         let dir = self.dir.path();
-        let bootstrap = format!("{}@{}", all[0].id, all[0].public);
         let text = format!(
             "metadata_dir = {meta:?}\n\
              data_dir = {data:?}\n\
              replication_factor = 3\n\
+             consistency_mode = \"{mode}\"\n\
              rpc_secret = \"{secret}\"\n\
              rpc_bind_addr = \"{rpc}\"\n\
              rpc_public_addr = \"{public}\"\n\
              bootstrap_peers = [\"{bootstrap}\"]\n\
              [s3_api]\n\
              api_bind_addr = \"127.0.0.1:0\"\n\
-             s3_region = \"mews\"\n",
+             s3_region = \"mews\"\n\
+             [admin]\n\
+             api_bind_addr = \"127.0.0.1:0\"\n\
+             admin_token = \"{TOKEN}\"\n",
             meta = dir.join(plan::META),
             data = dir.join(plan::DATA),
             rpc = self.rpc,

@@ -63,6 +63,11 @@ impl Net {
         self.lock().processes[node] = process;
     }
 
+    /// Whether a node runs, as far as it was said.
+    pub fn is_running(&self, node: usize) -> bool {
+        self.lock().processes[node].is_some()
+    }
+
     /// Sets the passages between two nodes, both ways.
     pub fn set(&self, a: usize, b: usize, passage: Passage) {
         let mut state = self.lock();
