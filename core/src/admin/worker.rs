@@ -105,6 +105,8 @@ pub(super) async fn launch(cx: Cx, view: &View, what: Launch) -> Result<Value, E
         let is = if what.cancel { "not under way" } else { "under way already" };
         return Err(Error::bad(format!("repair {} is {is}", repair.name())));
     }
+    // It is a row that the job finds when it runs: let it run now, and not within the minute.
+    cx.control(Command::Start(Job::Repair)).await?;
     Ok(Value::Null)
 }
 
