@@ -200,22 +200,20 @@ impl Cluster {
 
     /// Waits until a node has compared its tables with the others', and has fetched every block that it lacked.
     pub fn wait_until_healed(&self, node: usize) {
-        self.lead(node, &["repair", "tables"]);
+        // A sync begins as soon as the others are there, and is then not due again for ten minutes.
         self.wait(|| {
             let workers = self.lead(node, &["json-api", "ListWorkers", "null"]);
             let parsed: Value = serde_json::from_str(&workers).expect("JSON");
             let list = &parsed["success"][self.id(node)];
             let list = list.as_array().unwrap_or_else(|| panic!("no list: {workers}"));
-            let repairs = list.iter().any(|worker| {
-                worker["name"].as_str().is_some_and(|name| name.starts_with("repair"))
+            let worker = |name: &str| list.iter().find(|worker| worker["name"] == name);
+            let due = worker("sync").and_then(|sync| {
+                let text = sync["freeform"][0].as_str()?.strip_prefix("next run in ")?;
+                text.strip_suffix(" s")?.parse::<u64>().ok()
             });
-            let idle = list
-                .iter()
-                .filter(|worker| worker["name"] == "sync" || worker["name"] == "fetch")
-                .all(|worker| {
-                    worker["state"] == "idle" && worker["queueLength"].as_u64().unwrap_or(0) == 0
-                });
-            (idle && !repairs).then_some(()).ok_or(workers)
+            let fetched = worker("fetch").is_some_and(|fetch| fetch["queueLength"] == 0);
+            let healed = fetched && due.is_some_and(|secs| secs > 60);
+            healed.then_some(()).ok_or(workers)
         });
     }
 
