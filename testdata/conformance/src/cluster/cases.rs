@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Cluster, Passage,
-    load::{Written, blob},
+    load::{UNCERTAIN, Written, blob},
     sibling,
 };
 use crate::{
@@ -73,7 +73,7 @@ fn has_all_by_itself(cluster: &mut Cluster, node: usize, written: &Written) {
 /// A node that reaches nobody says so, and answers nothing that may be wrong.
 fn alone(node: &Daemon) {
     for (method, body) in [("PUT", &b"x"[..]), ("GET", b"")] {
-        let response = signed::send(node, method, "while-alone", body);
+        let response = signed::send(node, method, UNCERTAIN, body);
         let text = String::from_utf8_lossy(&response.body).into_owned();
         assert_eq!(response.status, 503, "{method}: {text}");
         assert!(response.header("retry-after").is_some(), "{method}: {text}");
