@@ -4,10 +4,12 @@
 pub mod control;
 mod effects;
 pub mod gossip;
+mod jobs;
 pub mod layouts;
 mod links;
 mod membership;
 mod peers;
+mod publish;
 mod schedule;
 mod setup;
 pub mod status;
@@ -21,7 +23,6 @@ use crate::{
     effect::{EffectId, PeerError},
     http::RequestHead,
     id::NodeId,
-    job::{self, Job, Verdict},
     placement::history::History,
     rpc::{self, Origin, Request},
     s3::{
@@ -31,11 +32,12 @@ use crate::{
     seed::Seed,
     task::{Reason, Task},
     time::{Instant, Now},
-    view::{Peer, View},
+    view::View,
     wire::{Message, Priority},
 };
 use effects::Effects;
 use gossip::{Card, Space};
+use jobs::{JOB_GRACE, Running};
 use layouts::Layouts;
 use membership::{Heard, Membership};
 use schedule::Schedule;
@@ -51,20 +53,6 @@ pub const REQUESTS_MAX: usize = 2048;
 /// Requests of peers in flight; one more is answered with [`PeerError::Busy`]. As many as of clients, since each of those asks
 /// for a little more than one of every node. What they hold is bounded by the credit windows of the connections.
 pub const SERVED_MAX: usize = 4096;
-
-/// How long a job may go on by a view that the layout has moved on from, before it is broken off: most end within this, and the
-/// rest would keep the whole cluster waiting.
-const JOB_GRACE: Duration = Duration::from_secs(10);
-
-/// Between a sync and the next that is begun because of something missed: a look costs every replica a fingerprint for each
-/// partition, and a line that comes and goes must not make it do nothing else.
-const SYNC_GAP: Duration = Duration::from_secs(30);
-
-/// A round trip must differ by this share of itself, and by [`RTT_STEP`], for the order of replicas to be looked at again.
-const RTT_SHARE: u32 = 4;
-
-/// See [`RTT_SHARE`].
-const RTT_STEP: Duration = Duration::from_millis(1);
 
 /// Something the shell must do for the node.
 pub enum NodeEffect {
@@ -153,16 +141,6 @@ pub enum Served {
     /// Drive this task to its end, without a client, then answer what the slot holds ([`PeerError::Busy`] if it has panicked
     /// and the slot is empty), and call [`Node::served`].
     Run(Task, rpc::Slot),
-}
-
-/// A job under way.
-struct Running {
-    job: Job,
-    slot: job::Slot,
-    origin: Origin,
-    /// The layout that everybody had acknowledged when it began.
-    acknowledged: u64,
-    stopped: bool,
 }
 
 /// The machine. See the [crate's run loop](crate#the-run-loop); it never ends.
@@ -424,53 +402,7 @@ impl Node {
         self.settle(now);
         self.stop_late_jobs(now);
         self.hasten_sync(now.mono);
-        while let Some(job) = self.schedule.begin(now.mono) {
-            let (task, slot) = job.task(Arc::clone(&self.view), self.seed.child());
-            let origin = self.layouts.begin(true);
-            let task = task.of(origin);
-            // The queue's line would come every second.
-            let level = if job == Job::Queue { log::Level::Trace } else { log::Level::Debug };
-            log::log!(level, "{}: begins", job.name());
-            let id = self.effects.push(NodeEffect::Run(task));
-            self.running.insert(
-                id,
-                Running {
-                    job,
-                    slot,
-                    origin,
-                    acknowledged: self.layouts.acknowledged(),
-                    stopped: false,
-                },
-            );
-        }
-    }
-
-    /// A layout that everybody has acknowledged waits for nobody but those who fetch its data. And whoever has been away, or has
-    /// had others away, lacks what was written meanwhile.
-    fn hasten_sync(&mut self, now: Instant) {
-        let wanted = self.layouts.to_sync();
-        if wanted.is_some_and(|version| self.hastened < version) {
-            self.hastened = wanted.unwrap_or(0);
-            self.schedule.hasten(now, Job::Sync);
-        }
-        if self.membership.behind && self.synced_at.after(SYNC_GAP) <= now {
-            self.membership.behind = false;
-            self.schedule.hasten(now, Job::Sync);
-        }
-    }
-
-    /// Jobs go by the view of their start; one that takes hours must not hold the layout up for so long.
-    fn stop_late_jobs(&mut self, now: Now) {
-        if now.mono < self.epoch.1.after(JOB_GRACE) {
-            return;
-        }
-        for (id, running) in &mut self.running {
-            if self.layouts.is_behind(running.origin) && !running.stopped {
-                log::info!("{}: broken off, because the layout has changed", running.job.name());
-                running.stopped = true;
-                self.effects.push(NodeEffect::Stop(*id));
-            }
-        }
+        self.begin_jobs(now);
     }
 
     /// Hands in the answer to an effect. Then drain [`Node::poll_effect`].
@@ -497,83 +429,12 @@ impl Node {
         self.handle_timeout(now);
     }
 
-    fn job_done(&mut self, now: Now, id: EffectId) {
-        let Some(Running { job, slot, origin, acknowledged, stopped }) = self.running.remove(&id)
-        else {
-            return;
-        };
-        self.layouts.end(origin);
-        let verdict = slot.get().copied();
-        if verdict.is_none() && stopped {
-            return self.schedule.stopped(now.mono, job);
-        }
-        let verdict = verdict.unwrap_or_else(|| {
-            log::error!("{}: the job has panicked", job.name());
-            Verdict::Failed
-        });
-        if let Verdict::Synced { version } = verdict {
-            self.layouts.synced(version, acknowledged);
-            // If a later layout was acknowledged meanwhile, another run is due for that.
-            (self.synced_at, self.hastened) = (now.mono, 0);
-        }
-        let wait = self.schedule.end(now.mono, job, verdict);
-        if verdict == Verdict::Failed {
-            log::warn!("{}: failed; it comes again in {} s", job.name(), wait.as_secs());
-        }
-    }
-
     /// Draws what follows from a change.
     fn settle(&mut self, now: Now) {
         self.layouts.advance(now, &mut self.effects);
         if self.peers_changed() || self.view.recovering != self.layouts.is_recovering() {
             self.publish(now);
         }
-    }
-
-    /// Whether the peers of the view are not those that there are.
-    fn peers_changed(&self) -> bool {
-        let differs = |a: Option<Duration>, b: Option<Duration>| match (a, b) {
-            (Some(a), Some(b)) => a.abs_diff(b) > RTT_STEP.max(a / RTT_SHARE),
-            (a, b) => a.is_some() != b.is_some(),
-        };
-        let mut up = self.membership.up();
-        let mut before = self.view.peers.iter().filter(|(_, peer)| peer.up);
-        loop {
-            match (up.next(), before.next()) {
-                (None, None) => return false,
-                (Some((a, peer)), Some((b, old))) if a == *b && !differs(old.rtt, peer.rtt) => {}
-                _ => return true,
-            }
-        }
-    }
-
-    /// Replaces the view.
-    fn publish(&mut self, now: Now) {
-        let me = self.view.node;
-        let members = self.layouts.brief().members.iter().filter(|id| **id != me);
-        let down = Peer { up: false, rtt: None };
-        let mut peers: BTreeMap<NodeId, Peer> = members.map(|id| (*id, down)).collect();
-        peers.extend(self.membership.up().map(|(id, peer)| (id, Peer { up: true, rtt: peer.rtt })));
-        let near = |id: NodeId| {
-            let far = match peers.get(&id) {
-                _ if id == me => 0,
-                Some(Peer { up: true, rtt }) => rtt.map_or(u64::MAX - 1, |rtt| {
-                    1 + u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX - 3)
-                }),
-                Some(Peer { up: false, .. }) | None => u64::MAX,
-            };
-            (far, id)
-        };
-        let ring = self.layouts.ring(self.view.config.consistency, &near);
-        if ring.version() != self.view.ring.version() {
-            log::info!("this node goes by layout version {}", ring.version());
-        }
-        if self.epoch.0 != self.layouts.epoch() {
-            self.epoch = (self.layouts.epoch(), now.mono);
-        }
-        let recovering = self.layouts.is_recovering();
-        self.membership.card.recovering = recovering;
-        self.view = Arc::new(View { ring, peers, recovering, ..View::clone(&self.view) });
     }
 
     /// The next effect to perform. Poll until `None` after every call that changes the node.

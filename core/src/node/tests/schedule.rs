@@ -4,6 +4,7 @@ use super::super::*;
 use crate::{
     effect::{Completion, Effect, PeerError, ResponseBody},
     id::NodeId,
+    job::Job,
     store::{Answer, Applied, Outcome, StoreError},
     time::Timestamp,
     view::Config,
