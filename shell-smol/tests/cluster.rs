@@ -1,19 +1,16 @@
 //! Several nodes as one cluster: the suite that both daemons must pass, mixed.
 
 #[test]
-#[ignore = "not seen to pass yet since the clusters are led by `mews`: run it with --ignored"]
 fn a_cluster_of_three_outlives_the_loss_of_any_one() {
     mews_conformance::cluster::heals(env!("CARGO_BIN_EXE_mewsd-smol"));
 }
 
 #[test]
-#[ignore = "not seen to pass yet since the clusters are led by `mews`: run it with --ignored"]
 fn small_requests_take_one_round_trip() {
     mews_conformance::cluster::round_trips(env!("CARGO_BIN_EXE_mewsd-smol"));
 }
 
 #[test]
-#[ignore = "not seen to pass yet since the clusters are led by `mews`: run it with --ignored"]
 fn nodes_are_replaced_and_added_while_clients_go_on() {
     mews_conformance::cluster::grows(env!("CARGO_BIN_EXE_mewsd-smol"));
 }
