@@ -389,7 +389,7 @@ impl Session {
     /// Does all that is to be done at home, and sends off the calls to others.
     fn settle(&mut self, cluster: &mut Cluster) {
         while let Some((id, effect)) = self.running.queue.pop_front() {
-            let to = destination(&effect).filter(|to| *to != node(self.at));
+            let to = effect.at().filter(|to| *to != node(self.at));
             if let Some(to) = to {
                 self.send(cluster, id, to, effect);
                 continue;
@@ -432,24 +432,5 @@ impl Session {
         self.due.insert((cluster.now.mono.after(wait), id), ());
         let away = Away { call, message: sent.message, expect: sent.expect, fate, answer: None };
         self.calls.insert(id, away);
-    }
-}
-
-fn destination(effect: &Effect) -> Option<NodeId> {
-    match effect {
-        Effect::Read { at, .. }
-        | Effect::Commit { at, .. }
-        | Effect::StoreBlock { at, .. }
-        | Effect::LoadBlock { at, .. }
-        | Effect::Holds { at, .. } => Some(*at),
-        Effect::Chore(_)
-        | Effect::Control(_)
-        | Effect::Ask { .. }
-        | Effect::Open(_)
-        | Effect::Pull { .. }
-        | Effect::Collect { .. }
-        | Effect::Respond { .. }
-        | Effect::Send(_)
-        | Effect::Cancel(_) => None,
     }
 }

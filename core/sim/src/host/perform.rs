@@ -5,7 +5,7 @@ use std::time::Duration;
 use mews_core::{
     block::Payload,
     effect::{ClientGone, Completion, Effect, EffectId, PeerError},
-    id::{Hash, NodeId},
+    id::Hash,
     store::{Answer, Applied, Batch, Outcome, Read, StoreError, Table, group::Group, read::read},
     table::key,
 };
@@ -23,7 +23,7 @@ impl Host {
             let what = sabotage::describe(&effect);
             format!("host {} task {task} effect {}: {what}", self.number, id.0)
         });
-        if is_at(&effect).is_some_and(|at| at != self.node) {
+        if effect.at().is_some_and(|at| at != self.node) {
             return self.ask(world, task, id, effect, origin);
         }
         let fault = self.options.fault;
@@ -222,26 +222,6 @@ impl Host {
         if process.writing {
             self.soon(world, Event::Write);
         }
-    }
-}
-
-/// Where an effect is to happen, if that may be another node.
-fn is_at(effect: &Effect) -> Option<NodeId> {
-    match effect {
-        Effect::Read { at, .. }
-        | Effect::Commit { at, .. }
-        | Effect::StoreBlock { at, .. }
-        | Effect::LoadBlock { at, .. }
-        | Effect::Holds { at, .. }
-        | Effect::Ask { at, .. } => Some(*at),
-        Effect::Chore(_)
-        | Effect::Control(_)
-        | Effect::Open(_)
-        | Effect::Pull { .. }
-        | Effect::Collect { .. }
-        | Effect::Respond { .. }
-        | Effect::Send(_)
-        | Effect::Cancel(_) => None,
     }
 }
 
