@@ -6,7 +6,7 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     io::ErrorKind,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,7 +28,7 @@ use mews_core::{
 use mews_host::{
     line::{Line, News},
     machine::random,
-    peers::{ACCEPTED, HANDSHAKES, Over, READ, note, reply},
+    peers::{ACCEPTED, End, HANDSHAKES, Over, READ, note, reply},
 };
 use smol::{
     Async, Task, Timer,
@@ -42,6 +42,9 @@ use crate::{
     drive,
     host::{EXECUTOR, Host, spawn},
 };
+
+/// A place among so many connections.
+type Place = SemaphoreGuardArc;
 
 type Waiter = Sender<Result<Message, PeerError>>;
 
@@ -144,14 +147,6 @@ pub async fn call(host: &Arc<Host>, call: Call) -> Completion {
     completion
 }
 
-/// Who a link's other end is to this one.
-enum End {
-    /// We have dialled it.
-    Dialled(LinkId),
-    /// It has connected to us.
-    Accepted { handshake: Option<SemaphoreGuardArc>, _open: SemaphoreGuardArc },
-}
-
 /// Connects to another node and serves the connection to its end.
 pub fn dial(host: &Arc<Host>, id: LinkId, address: String, expected: Option<NodeId>) {
     let now = host.clock.now();
@@ -163,7 +158,7 @@ pub fn dial(host: &Arc<Host>, id: LinkId, address: String, expected: Option<Node
     host.links.lock().insert(id, Arc::clone(&link));
     let host = Arc::clone(host);
     spawn(async move {
-        let mut run = Run::new(&host, &link, End::Dialled(id), address);
+        let mut run = Run::new(&host, &link, End::dialled(id, address));
         match run.connect().await {
             Ok(socket) => run.run_until_over(&socket).await,
             Err(over) => run.over = over,
@@ -190,24 +185,19 @@ pub async fn listen(host: Arc<Host>, listener: Async<TcpListener>) {
             log::debug!("{peer}: too many connections of other nodes");
             continue;
         };
-        let end = End::Accepted { handshake: Some(handshake), _open: open };
-        if let Err(error) = accept(&host, socket, peer, end) {
+        let end = End::accepted(peer.to_string(), handshake, open);
+        if let Err(error) = accept(&host, socket, end) {
             log::warn!("{peer}: {error}");
         }
     }
 }
 
-fn accept(
-    host: &Arc<Host>,
-    socket: Async<TcpStream>,
-    peer: SocketAddr,
-    end: End,
-) -> Result<(), Trouble> {
+fn accept(host: &Arc<Host>, socket: Async<TcpStream>, end: End<Place>) -> Result<(), Trouble> {
     let seed = Seed::new(random()?);
     let link = Connection::accept(&host.identity, seed, host.clock.now());
     let (host, link) = (Arc::clone(host), Arc::new(Link::new(link)));
     spawn(async move {
-        let mut run = Run::new(&host, &link, end, peer.to_string());
+        let mut run = Run::new(&host, &link, end);
         run.run_until_over(&socket).await;
     });
     Ok(())
@@ -217,10 +207,7 @@ fn accept(
 struct Run<'a> {
     host: &'a Arc<Host>,
     link: &'a Arc<Link>,
-    end: End,
-    address: String,
-    /// None until the connection has its name.
-    id: Option<LinkId>,
+    end: End<Place>,
     /// Why it has ended.
     over: Over,
     input: BytesMut,
@@ -231,20 +218,16 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(host: &'a Arc<Host>, link: &'a Arc<Link>, end: End, address: String) -> Self {
-        let id = match end {
-            End::Dialled(id) => Some(id),
-            End::Accepted { .. } => None,
-        };
+    fn new(host: &'a Arc<Host>, link: &'a Arc<Link>, end: End<Place>) -> Self {
         let (input, output) = (BytesMut::new(), BytesMut::new());
         let over = Over::Wire(WireError::Closed);
         let timer = Timer::never();
-        Self { host, link, end, address, id, over, input, output, timer, armed: None }
+        Self { host, link, end, over, input, output, timer, armed: None }
     }
 
     /// The TCP connection, unless it takes longer than a handshake may, or is no longer wanted.
     async fn connect(&mut self) -> Result<Arc<Async<TcpStream>>, Over> {
-        let mut connecting = Box::pin(smol::net::TcpStream::connect(self.address.clone()));
+        let mut connecting = Box::pin(smol::net::TcpStream::connect(self.end.address().to_owned()));
         loop {
             let timeout = self.turn()?;
             let connected = async { Some((&mut connecting).await) };
@@ -331,20 +314,11 @@ impl<'a> Run<'a> {
 
     /// Does what there is to do; says when to come again.
     fn turn(&mut self) -> Result<Option<Instant>, WireError> {
-        let (news, timeout) = self.link.line.turn(self.host.clock.now(), &mut self.output)?;
-        let any = !news.is_empty();
-        for news in news {
-            self.handle(news);
-        }
-        if !any {
-            return Ok(timeout);
-        }
-        // What was answered at once is to go out at once.
-        let (more, timeout) = self.link.line.turn(self.host.clock.now(), &mut self.output)?;
-        for news in more {
-            self.handle(news);
-        }
-        Ok(timeout)
+        let (clock, link) = (self.host.clock, self.link);
+        let mut output = std::mem::take(&mut self.output);
+        let timeout = link.line.work(|| clock.now(), &mut output, |news| self.handle(news));
+        self.output = output;
+        timeout
     }
 
     fn handle(&mut self, news: News<Waiter, Serving>) {
@@ -358,29 +332,14 @@ impl<'a> Run<'a> {
     }
 
     fn up(&mut self, peer: NodeId) {
-        let (now, address) = (self.host.clock.now(), self.address.clone());
-        match &mut self.end {
-            End::Dialled(id) => {
-                let id = *id;
-                self.host.with_node(|node| node.link_up(now, id, peer, address));
-            }
-            End::Accepted { handshake, .. } => {
-                *handshake = None;
-                let links = &self.host.links;
-                // In one step, so that the node's first call by it finds it.
-                let id = self.host.with_node(|node| {
-                    let id = node.link_accepted(now, peer, address);
-                    links.lock().insert(id, Arc::clone(self.link));
-                    id
-                });
-                self.id = Some(id);
-            }
-        }
+        let now = self.host.clock.now();
+        let enter = |id| drop(self.host.links.lock().insert(id, Arc::clone(self.link)));
+        self.host.with_node(|node| self.end.up(node, now, peer, enter));
         self.host.nudge();
     }
 
     fn serve(&self, stream: StreamId, message: Message) {
-        let id = self.id.expect("requests come after the handshake");
+        let id = self.end.id().expect("requests come after the handshake");
         let now = self.host.clock.now();
         match self.host.with_node(|node| node.serve(now, id, message)) {
             Served::Reply(message) => drop(self.link.line.respond(now, stream, message)),
@@ -411,20 +370,13 @@ impl Drop for Run<'_> {
             }
         }
         let reason = self.over.reason(&closed);
+        let Some(id) = self.end.id() else {
+            return log::debug!("connection from {}: {reason}", self.end.address());
+        };
+        self.host.links.lock().remove(&id);
         let now = self.host.clock.now();
-        match self.id {
-            Some(id) => {
-                self.host.links.lock().remove(&id);
-                self.host.with_node(|node| {
-                    if self.over.is_myself() {
-                        node.link_to_self(now, id, self.address.clone());
-                    }
-                    node.link_down(now, id, &reason);
-                });
-                self.host.nudge();
-            }
-            None => log::debug!("connection from {}: {reason}", self.address),
-        }
+        self.host.with_node(|node| self.end.down(node, now, &self.over, &reason));
+        self.host.nudge();
     }
 }
 

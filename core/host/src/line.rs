@@ -44,7 +44,7 @@ pub enum News<W, S> {
 }
 
 /// The news, and when to come again if nothing happens before.
-pub type Turn<W, S> = (Vec<News<W, S>>, Option<Instant>);
+type Turn<W, S> = (Vec<News<W, S>>, Option<Instant>);
 
 impl<W, S> Line<W, S> {
     /// A line for a connection that begins.
@@ -109,11 +109,28 @@ impl<W, S> Line<W, S> {
         self.lock().connection.handle_input(now, input)
     }
 
-    /// Does what is due, and says what there is to do, to send, and to wait for.
+    /// Does what is due, tells what there is to do, and says what there is to send, and when to come again.
     ///
     /// # Errors
     /// The connection is over; [`Line::close`] it.
-    pub fn turn(&self, now: Now, output: &mut BytesMut) -> Result<Turn<W, S>, WireError> {
+    pub fn work(
+        &self,
+        now: impl Fn() -> Now,
+        output: &mut BytesMut,
+        mut handle: impl FnMut(News<W, S>),
+    ) -> Result<Option<Instant>, WireError> {
+        let (news, timeout) = self.turn(now(), output)?;
+        if news.is_empty() {
+            return Ok(timeout);
+        }
+        news.into_iter().for_each(&mut handle);
+        // What was answered at once is to go out at once.
+        let (more, timeout) = self.turn(now(), output)?;
+        more.into_iter().for_each(handle);
+        Ok(timeout)
+    }
+
+    fn turn(&self, now: Now, output: &mut BytesMut) -> Result<Turn<W, S>, WireError> {
         let mut state = self.lock();
         if state.closing {
             return Err(WireError::Closed);

@@ -5,7 +5,7 @@ use std::io;
 use mews_core::{
     effect::{Completion, PeerError},
     id::NodeId,
-    node::Node,
+    node::{LinkId, Node},
     rpc::{self, Expect, Slot},
     time::Now,
     wire::{Message, WireError},
@@ -66,7 +66,7 @@ impl Over {
 
 impl Over {
     /// Whether the node has dialled itself.
-    pub fn is_myself(&self) -> bool {
+    fn is_myself(&self) -> bool {
         matches!(self, Self::Wire(WireError::Myself))
     }
 }
@@ -80,5 +80,60 @@ impl From<WireError> for Over {
 impl From<io::Error> for Over {
     fn from(error: io::Error) -> Self {
         Self::Socket(error)
+    }
+}
+
+/// One end of a connection, as the node knows it. `P` is a place among so many of a kind, given back when it is dropped.
+pub struct End<P> {
+    /// Where the other end is.
+    address: String,
+    /// None until the connection has its name.
+    id: Option<LinkId>,
+    handshake: Option<P>,
+    _open: Option<P>,
+}
+
+impl<P> End<P> {
+    /// Of a connection that this node makes.
+    pub fn dialled(id: LinkId, address: String) -> Self {
+        Self { address, id: Some(id), handshake: None, _open: None }
+    }
+
+    /// Of a connection that the other end has made. `handshake` is one of [`HANDSHAKES`], `open` one of [`ACCEPTED`].
+    pub fn accepted(address: String, handshake: P, open: P) -> Self {
+        Self { address, id: None, handshake: Some(handshake), _open: Some(open) }
+    }
+
+    /// Where the other end is, `HOST:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The connection's name, once it has one. Requests come after that.
+    pub fn id(&self) -> Option<LinkId> {
+        self.id
+    }
+
+    /// The handshake is done. `enter` makes a new name known: in one step with the node's learning of it, so that its first call
+    /// by that name finds the connection.
+    pub fn up(&mut self, node: &mut Node, now: Now, peer: NodeId, enter: impl FnOnce(LinkId)) {
+        self.handshake = None;
+        match self.id {
+            Some(id) => node.link_up(now, id, peer, self.address.clone()),
+            None => {
+                let id = node.link_accepted(now, peer, self.address.clone());
+                enter(id);
+                self.id = Some(id);
+            }
+        }
+    }
+
+    /// The connection has ended. One that never had a name is unknown to the node.
+    pub fn down(&self, node: &mut Node, now: Now, over: &Over, reason: &str) {
+        let Some(id) = self.id else { return };
+        if over.is_myself() {
+            node.link_to_self(now, id, self.address.clone());
+        }
+        node.link_down(now, id, reason);
     }
 }
