@@ -37,17 +37,19 @@ pub fn differences(cluster: &Cluster) -> Vec<String> {
     };
     let mut wrong = Vec::new();
     for host in &cluster.hosts {
-        match check::due(host, u64::MAX - 1) {
+        match check::to_do(host) {
             Ok(0) => {}
             Ok(due) => wrong.push(format!("host {} still has {due} jobs queued", host.number)),
             Err(why) => wrong.push(format!("host {}: {why}", host.number)),
         }
     }
     for table in SHARDED {
-        wrong.extend(compare(cluster, table, &|row, node| ring.holds(node, position(row))));
+        wrong.extend(compare(cluster, table, &|row, node| Some(ring.holds(node, position(row)))));
     }
     for table in FULL {
-        wrong.extend(compare(cluster, table, &|_, node| ring.everyone().contains(&node)));
+        // Nothing of these is ever forgotten, so who is no member may keep what it has.
+        let belongs = |node| ring.everyone().contains(&node).then_some(true);
+        wrong.extend(compare(cluster, table, &|_, node| belongs(node)));
     }
     wrong
 }
@@ -94,17 +96,22 @@ fn rows(
     rows.map_err(|error| format!("host {host}: {error}"))
 }
 
+/// What is wrong with a table. `belongs` says whether a row has to be on a node; `None` if it may or may not.
 fn compare(
     cluster: &Cluster,
     table: Table,
-    belongs: &dyn Fn(&[u8], NodeId) -> bool,
+    belongs: &dyn Fn(&[u8], NodeId) -> Option<bool>,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut all: BTreeMap<Vec<u8>, BTreeMap<usize, Vec<u8>>> = BTreeMap::new();
     for host in 0..cluster.hosts.len() {
         match rows(cluster, host, table) {
             Ok(rows) => {
+                let node = cluster.hosts[host].node;
                 for (key, value) in rows {
+                    if belongs(&key, node).is_none() {
+                        continue;
+                    }
                     all.entry(key).or_default().insert(host, value);
                 }
             }
@@ -125,11 +132,13 @@ fn compare(
         }
         for host in &cluster.hosts {
             match (belongs(key, host.node), copies.contains_key(&host.number)) {
-                (true, false) => wrong.push(format!("{} is not on host {}", what(), host.number)),
-                (false, true) => {
+                (Some(true), false) => {
+                    wrong.push(format!("{} is not on host {}", what(), host.number))
+                }
+                (Some(false), true) => {
                     wrong.push(format!("{} is on host {} still", what(), host.number));
                 }
-                (true, true) | (false, false) => {}
+                (Some(true), true) | (Some(false), false) | (None, _) => {}
             }
         }
         if wrong.len() > TOLD_MAX {
@@ -161,10 +170,10 @@ pub fn at_rest(cluster: &Cluster) -> Vec<String> {
     wrong
 }
 
-/// All sharded rows of all hosts, as one node would have them.
+/// All sharded rows of all hosts and their queued work, as one node would have them.
 fn union(cluster: &Cluster) -> Result<MapStore, String> {
     let mut all = MapStore::default();
-    for table in SHARDED {
+    for table in SHARDED.into_iter().chain([Table::Queue]) {
         for host in 0..cluster.hosts.len() {
             for (key, value) in rows(cluster, host, table)? {
                 all.put(table, &key, &value).map_err(|error: StoreError| error.to_string())?;

@@ -142,7 +142,7 @@ impl Sim {
                 self.cluster.step();
             }
             // Tombstones too: what becomes due while we look is work as well.
-            let due = check::due(self.host(), u64::MAX - 1)?;
+            let due = check::to_do(self.host())?;
             if due == 0 {
                 return Ok(());
             }
