@@ -208,9 +208,12 @@ fn jobs(samples: &mut Samples) {
         ("job.drop_data.unless", Job::DropData { position, data: version(1), unless: key.clone() }),
         ("job.drop_upload", Job::DropUpload { position, upload: version(1), unless: None }),
         ("job.drop_upload.unless", Job::DropUpload { position, upload: version(1), unless: key }),
-        ("job.drop_part", Job::DropPart { position, upload: version(1), data: version(2) }),
+        (
+            "job.drop_part",
+            Job::DropPart { position, upload: version(1), data: version(2), since: None },
+        ),
         ("job.tidy_upload", Job::TidyUpload { position, upload: version(1) }),
-        ("job.collect", Job::Collect { table: 5, key: vec![1, 2], value: vec![3, 4] }),
+        ("job.collect", Job::Collect { table: 5, key: vec![1, 2], value: vec![3, 4], since: None }),
         ("job.reap", Job::Reap { block: HASH }),
     ];
     for (name, job) in jobs {

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{commit_local, damaged, remove};
+use super::{commit_local, damaged, queue, remove};
 use crate::{
     effect::PeerError,
     id::{NodeId, Position},
@@ -16,11 +16,13 @@ use crate::{
     },
     table::queue::Job,
     task::Cx,
+    time::Timestamp,
     view::View,
 };
 
-/// A tombstone that not everybody has is looked at again after this.
-const RETRY: Duration = Duration::from_secs(3600);
+/// A tombstone that waits for somebody is looked at again after a day at the latest: while a node is away for weeks, a million of
+/// them cost some ten rows a second.
+pub(super) const RETRY_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// A queued [`Job::Collect`].
 #[derive(Clone)]
@@ -28,6 +30,8 @@ pub(super) struct Tombstone {
     pub(super) table: u8,
     pub(super) key: Vec<u8>,
     pub(super) value: Vec<u8>,
+    /// Since when it has waited for somebody to have it.
+    pub(super) since: Option<Timestamp>,
     /// The key of its row in the queue.
     pub(super) queued: Vec<u8>,
 }
@@ -45,6 +49,12 @@ impl Tombstone {
 
     fn hash(&self) -> RowHash {
         RowHash::of(&self.key, &self.value)
+    }
+
+    /// The job for later.
+    pub(super) fn job(self) -> Job {
+        let Self { table, key, value, since, .. } = self;
+        Job::Collect { table, key, value, since }
     }
 
     fn op(&self) -> Result<Op, PeerError> {
@@ -94,6 +104,11 @@ async fn group(
     let mut open: Vec<Tombstone> = tombstones.into_iter().map(|(tombstone, _)| tombstone).collect();
     let mut waiting = Vec::new();
     let others = holders.iter().filter(|node| **node != view.node);
+    let is_down = |node: &NodeId| view.peers.get(node).is_some_and(|peer| !peer.up);
+    if others.clone().any(is_down) {
+        // The others need not be asked.
+        waiting.append(&mut open);
+    }
     // This node last: what it has not struck off, it comes back to.
     for node in others.clone().chain([&view.node]) {
         let (spent, rest) = split(cx, view, *node, open).await?;
@@ -114,10 +129,12 @@ async fn group(
     for tombstone in open {
         ops.extend([tombstone.op()?, remove(Table::Queue, tombstone.queued)]);
     }
-    let due = cx.now().wall.after(RETRY);
-    for Tombstone { table, key, value, queued } in waiting {
-        let job = Job::Collect { table, key, value };
-        ops.extend([remove(Table::Queue, queued), Op::Enqueue { due, job }]);
+    let now = cx.now().wall;
+    for mut tombstone in waiting {
+        let since = *tombstone.since.get_or_insert(now);
+        let due = now.after(queue::patience(now, since, RETRY_MAX));
+        ops.push(remove(Table::Queue, tombstone.queued.clone()));
+        ops.push(Op::Enqueue { due, job: tombstone.job() });
     }
     Ok(ops)
 }

@@ -30,7 +30,10 @@ const RETRY: Duration = Duration::from_secs(60);
 /// A job that met a damaged row is tried again after this: somebody may have repaired it.
 const RETRY_DAMAGED: Duration = Duration::from_secs(3600);
 
-/// Data of a part that was sent again is looked at again after this, for as long as its upload is open.
+/// What waits for somebody else is looked at again after this at first.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Data of a part that was sent again is looked at again after this at the latest, for as long as its upload is open.
 const WHILE_OPEN: Duration = Duration::from_secs(3600);
 
 /// A run says how it goes every so many jobs.
@@ -49,7 +52,7 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
     let due =
         range(cx, view, Vec::new(), Some(key_at(now.after(Duration::from_millis(1))))).await?;
     // Nothing is ever queued for so late, unless by a clock that was wrong. It would wait for as long as it was wrong by.
-    let longest = view.config.tombstone_delay.max(view.config.block_delay).max(RETRY_DAMAGED);
+    let longest = view.config.tombstone_delay.max(view.config.block_delay).max(collect::RETRY_MAX);
     let beyond = now.after(longest).after(CLOCK_SLACK);
     Ok(due.and(range(cx, view, key_at(beyond), None).await?))
 }
@@ -57,6 +60,13 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
 /// The queue's rows are ordered by due time.
 fn key_at(due: Timestamp) -> Vec<u8> {
     due.0.to_be_bytes().to_vec()
+}
+
+/// How much longer to wait for what has been waited for since then: half as long again, so that a short outage does not last and
+/// a long one costs little.
+pub(super) fn patience(now: Timestamp, since: Timestamp, longest: Duration) -> Duration {
+    let waited = Duration::from_millis(now.0.saturating_sub(since.0));
+    (waited / 2).clamp(PATIENCE, longest)
 }
 
 /// Works off a range of the queue.
@@ -81,8 +91,8 @@ async fn range(
         for (row_key, value) in page.rows {
             match table::decode::<Job>(Table::Queue, &value) {
                 Ok(Job::Reap { block }) => reaps.push((row_key, block)),
-                Ok(Job::Collect { table, key, value }) => {
-                    tombstones.push(Tombstone { table, key, value, queued: row_key });
+                Ok(Job::Collect { table, key, value, since }) => {
+                    tombstones.push(Tombstone { table, key, value, since, queued: row_key });
                 }
                 Ok(job) => others.push((row_key, job)),
                 Err(error) => {
@@ -130,8 +140,7 @@ async fn forget(cx: Cx, view: &View, tombstones: Vec<Tombstone>) -> Result<(), P
     }
     for tombstone in tombstones {
         if let Err(error) = collect::collect(cx, view, vec![tombstone.clone()]).await {
-            let Tombstone { table, key, value, queued } = tombstone;
-            put_off(cx, view, queued, Job::Collect { table, key, value }, error).await?;
+            put_off(cx, view, tombstone.queued.clone(), tombstone.job(), error).await?;
         }
     }
     Ok(())
@@ -158,21 +167,27 @@ async fn side_by_side(cx: Cx, view: &View, entries: Vec<Entry>) -> Result<(), Pe
 }
 
 /// Does a job and strikes it off, or puts it off. An error is one of the database.
-async fn one(cx: Cx, view: &View, row_key: Vec<u8>, job: Job) -> Result<(), PeerError> {
+async fn one(cx: Cx, view: &View, row_key: Vec<u8>, mut job: Job) -> Result<(), PeerError> {
     let mut again = None;
-    let done = match &job {
+    let done = match &mut job {
         Job::DropData { position, data, unless: _ } if quorum::is_sole(view, *position) => {
             data::drop_data(cx, view, *position, *data).await
         }
         Job::DropUpload { position, upload, unless: _ } if quorum::is_sole(view, *position) => {
             upload::drop_upload(cx, view, *position, *upload).await
         }
-        Job::DropPart { position, upload: _, data } if quorum::is_sole(view, *position) => {
+        Job::DropPart { position, data, .. } if quorum::is_sole(view, *position) => {
             data::drop_data(cx, view, *position, *data).await
         }
-        Job::DropPart { position, upload, data } => {
+        Job::DropPart { position, upload, data, since } => {
             let done = upload::drop_part(cx, view, *position, *upload, *data).await;
-            done.map(|done| again = (!done).then_some(WHILE_OPEN))
+            done.map(|done| {
+                if !done {
+                    let now = cx.now().wall;
+                    let since = *since.get_or_insert(now);
+                    again = Some(patience(now, since, WHILE_OPEN));
+                }
+            })
         }
         Job::DropUpload { position, upload, unless: None } => {
             void::drop_aborted(cx, view, Listed { position: *position, id: *upload }).await

@@ -137,7 +137,7 @@ pub(super) async fn drop_part(
             }
         }
     }
-    commit(cx, view, position, vec![intent_row(position, data, IntentRow::Dropped)]).await?;
+    void::give_up(cx, view, Listed { position, id: data }).await?;
     Ok(true)
 }
 

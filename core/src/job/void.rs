@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{PAGE, commit, commit_local, remove, rest, scan_local, upload};
+use super::{PAGE, commit, commit_local, remove, rest, scan, scan_local, upload};
 use crate::{
     effect::PeerError,
     id::{Hash, Position, VersionId},
@@ -38,7 +38,6 @@ pub(super) async fn drop_listed(
     listed: Listed,
     unless: Option<&[u8]>,
 ) -> Result<(), PeerError> {
-    let Listed { position, id } = listed;
     if fate(cx, view, listed).await? == Some(IntentRow::Dropped) {
         return clear(cx, view, listed).await;
     }
@@ -47,8 +46,34 @@ pub(super) async fn drop_listed(
     {
         return Ok(());
     }
-    // Each replica that merges this, this node too, queues the rest.
+    give_up(cx, view, listed).await
+}
+
+/// Makes an id dropped on a write quorum; each replica that merges this, this node too, queues the rest. Where nothing is left of it,
+/// this has happened long ago, and been forgotten by all: said again, it would have to be forgotten again.
+pub(super) async fn give_up(cx: Cx, view: &View, listed: Listed) -> Result<(), PeerError> {
+    if !is_known(cx, view, listed).await? {
+        return Ok(());
+    }
+    let Listed { position, id } = listed;
     commit(cx, view, position, vec![intent_row(position, id, IntentRow::Dropped)]).await
+}
+
+/// Whether there is anything under an id: here, or with a read quorum.
+async fn is_known(cx: Cx, view: &View, listed: Listed) -> Result<bool, PeerError> {
+    let Listed { position, id } = listed;
+    let from = key::intent(position, id);
+    let until = key::after_prefix(&from);
+    for table in [Table::Intent, Table::BlockList, Table::Part, Table::Manifest] {
+        let range = (from.clone(), until.clone());
+        let here = scan_local(cx, view, table, from.clone(), until.clone(), 1).await?;
+        if !here.rows.is_empty()
+            || !scan(cx, view, position, table, range, 1).await?.rows.is_empty()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Gives up an upload that was aborted here, unless it was completed elsewhere: of the two that happen at once, on different

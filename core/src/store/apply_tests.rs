@@ -111,7 +111,8 @@ fn a_tombstone_takes_the_payload_and_queues_its_own_collection() {
     assert_eq!(store.rows(Table::Inline).count(), 0);
     assert_eq!(store.rows(Table::Counter).count(), 0, "a row of zeros is no row");
     let value = encode(&ObjectRow { version: version(2), content: Content::Deleted });
-    let job = Job::Collect { table: table_number(Table::Object), key: object_key(), value };
+    let job =
+        Job::Collect { table: table_number(Table::Object), key: object_key(), value, since: None };
     assert_eq!(queue(&store), [(AT.after(DELAYS.tombstone), job)]);
 }
 
@@ -182,7 +183,7 @@ fn an_upload_is_counted_while_open_and_tidied_or_dropped_when_closed() {
         assert_eq!(counters(&store).uploads, 0);
         assert!(refused(&mut store, live));
         let (table, value) = (table_number(Table::Upload), encode(&closed));
-        let collect = Job::Collect { table, key: key.clone(), value };
+        let collect = Job::Collect { table, key: key.clone(), value, since: None };
         assert_eq!(queue(&store), [(AT, job), (AT.after(DELAYS.tombstone), collect)]);
         run(&mut store, vec![Op::Remove { table: Table::Upload, key: key.clone() }]);
         assert_eq!((store.rows(Table::Upload).count(), queue(&store).len()), (0, 2));
@@ -204,7 +205,12 @@ fn of_two_uploads_of_one_part_the_later_stays() {
         run(&mut store, order.map(|data| row(key.clone(), &part(data))).into());
         run(&mut store, vec![row(key.clone(), &part(6))]);
         assert_eq!(store.get(Table::Part, &key), Ok(Some(encode(&part(6)))));
-        let dropped = Job::DropPart { position: position(), upload: version(1), data: version(4) };
+        let dropped = Job::DropPart {
+            position: position(),
+            upload: version(1),
+            data: version(4),
+            since: None,
+        };
         assert_eq!(queue(&store), [(AT, dropped)]);
     }
 }
@@ -218,7 +224,7 @@ fn an_intent_that_is_done_is_collected_later() {
     run(&mut store, vec![row(key.clone(), &IntentRow::Done), row(key.clone(), &IntentRow::Done)]);
     run(&mut store, vec![row(key.clone(), &IntentRow::Writing { boot: 1, node: NodeId([1; 32]) })]);
     let (table, value) = (table_number(Table::Intent), encode(&IntentRow::Done));
-    let collect = Job::Collect { table, key, value };
+    let collect = Job::Collect { table, key, value, since: None };
     assert_eq!(queue(&store), [(AT.after(DELAYS.tombstone), collect)]);
 }
 
@@ -241,7 +247,8 @@ fn a_block_is_reaped_only_while_nothing_refers_to_it() {
     run(&mut store, vec![dropped, reference(2), remove(2)]);
     assert_eq!(refs(&store, block), Some(0));
     let (table, value) = (table_number(Table::BlockRef), encode(&BlockRefRow::Dropped));
-    let collect = Job::Collect { table, key: key::block_ref(block, version(2)), value };
+    let collect =
+        Job::Collect { table, key: key::block_ref(block, version(2)), value, since: None };
     let reap = (AT.after(DELAYS.block), Job::Reap { block });
     assert_eq!(queue(&store), [reap, (AT.after(DELAYS.tombstone), collect)]);
     assert!(!refused(&mut store, Guard::Held { block }), "the file is still there");

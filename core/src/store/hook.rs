@@ -132,7 +132,7 @@ fn collect(
 ) -> Result<(), StoreError> {
     let due = body.at.after(body.delays.tombstone);
     let (key, value) = (row_key.to_vec(), tombstone.to_vec());
-    body.enqueue(due, &Job::Collect { table: table_number(table), key, value })
+    body.enqueue(due, &Job::Collect { table: table_number(table), key, value, since: None })
 }
 
 pub(super) fn upload_of(row_key: &[u8]) -> Result<(Position, VersionId), StoreError> {
@@ -192,7 +192,7 @@ pub(super) fn part(
     let at = body.at;
     for lost in [before.data, merged.incoming.data] {
         if lost != merged.after.data {
-            body.enqueue(at, &Job::DropPart { position, upload, data: lost })?;
+            body.enqueue(at, &Job::DropPart { position, upload, data: lost, since: None })?;
         }
     }
     Ok(())

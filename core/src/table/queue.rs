@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{Hash, Position, VersionId},
     store::Table,
+    time::Timestamp,
 };
 
 /// A piece of queued work: the value of a row in [`Table::Queue`], keyed by (due time, hash of the job).
@@ -60,6 +61,9 @@ pub enum Job {
         /// The data.
         #[serde(rename = "d")]
         data: VersionId,
+        /// Since when it has been known that the upload is open.
+        #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
     },
     /// After completion: drop the parts that the manifest does not name, and the part rows of all.
     #[serde(rename = "tidy")]
@@ -83,6 +87,9 @@ pub enum Job {
         /// The encoded tombstone.
         #[serde(rename = "v", with = "serde_bytes")]
         value: Vec<u8>,
+        /// Since when it has waited for somebody to have it.
+        #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
     },
     /// Delete a block that nothing refers to any more.
     #[serde(rename = "reap")]

@@ -10,6 +10,7 @@ use crate::{
         block::BlockListRow,
         merge::Row,
         object::{Content, Data, Meta, ObjectRow, Parts},
+        queue::Job as Queued,
         upload::{ManifestPart, ManifestRow, PartRow, UploadRow},
     },
 };
@@ -122,6 +123,58 @@ fn a_tombstone_that_one_replica_lacks_is_kept() {
     assert_eq!([1, 2, 3].map(|at| cluster.count_rows(at, Table::Object)), [1, 1, 0]);
     cluster.sync();
     cluster.has(Table::Object, 1);
+}
+
+#[test]
+fn a_tombstone_waits_about_as_long_as_a_replica_was_away() {
+    for away in [1, 10, 1_000] {
+        let mut cluster = three();
+        for at in [1, 2] {
+            cluster.apply(at, vec![object(2, Content::Deleted)]);
+        }
+        cluster.pass(LONG);
+        cluster.down.insert(node(3));
+        let queued = |cluster: &Replicas| {
+            cluster.stores[&node(1)].rows(Table::Queue).next().map(|(key, _)| key.to_vec())
+        };
+        let minutes = |cluster: &mut Replicas, minutes: u64| {
+            let mut looks = 0;
+            for _ in 0..minutes {
+                let before = queued(cluster);
+                cluster.pass(Duration::from_secs(60));
+                cluster.run(1, Job::Queue);
+                looks += u64::from(queued(cluster) != before);
+            }
+            looks
+        };
+        let looks = minutes(&mut cluster, away);
+        assert!(looks <= 20, "{looks} looks in {away} minutes");
+        assert_eq!(cluster.count_rows(1, Table::Object), 1);
+        cluster.down.clear();
+        cluster.sync();
+        minutes(&mut cluster, away / 2 + 1);
+        assert_eq!(cluster.count_rows(1, Table::Object), 0, "away for {away} minutes");
+    }
+}
+
+#[test]
+fn work_put_off_until_all_is_forgotten_makes_no_new_tombstone() {
+    let unless = Some(key::object(BUCKET, 0, b"key"));
+    let (position, upload) = (position(), id(3));
+    for late in [
+        Queued::DropData { position, data: id(5), unless },
+        Queued::DropData { position, data: id(5), unless: None },
+        Queued::DropPart { position, upload, data: id(5), since: None },
+        Queued::DropUpload { position, upload, unless: Some(key::object(BUCKET, 0, b"key")) },
+    ] {
+        let mut cluster = three();
+        cluster.everywhere([data(5), vec![object(1, blocks(5))]].concat());
+        cluster.everywhere(vec![object(2, Content::Deleted)]);
+        cluster.settle();
+        cluster.apply(2, vec![Op::Enqueue { due: Timestamp(0), job: late }]);
+        assert_eq!(cluster.run(2, Job::Queue), Verdict::Done);
+        cluster.is_empty();
+    }
 }
 
 #[test]
