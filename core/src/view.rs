@@ -309,6 +309,13 @@ impl Replicas<'_> {
         self.mode.quorums(self.nodes.len()).read
     }
 
+    /// How many must have been asked, so that what is known to a quorum of writes is known to one of them: for a replica that vouches
+    /// for its data. Not fewer where the operator has chosen to read less: that is about single answers, and this about what all
+    /// later ones build on. Where writes have no quorum either, a majority is as good as it gets without waiting for everybody.
+    pub fn sync_quorum(&self) -> usize {
+        Consistency::Consistent.quorums(self.nodes.len()).read
+    }
+
     /// How many must have committed a write.
     pub fn write_quorum(&self) -> usize {
         self.mode.quorums(self.nodes.len()).write

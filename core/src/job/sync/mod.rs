@@ -6,7 +6,7 @@
 //! does not matter who pulls first, how often, or where a run is broken off.
 //!
 //! A node whose database is empty or new to a partition may vouch for it once it has pulled from a read quorum of those who
-//! held it: every acknowledged write is known to one of them.
+//! held it: every acknowledged write is known to one of them. In all modes the quorum that overlaps that of writes is meant.
 
 mod compare;
 
@@ -167,11 +167,11 @@ fn is_enough(view: &View, sets: &[Replicas<'_>], answered: &BTreeSet<NodeId>) ->
         let here = set.nodes.contains(&view.node);
         let others = set.nodes.iter().filter(|node| answered.contains(node)).count();
         if view.recovering {
-            others >= set.read_quorum().min(set.nodes.len() - usize::from(here))
+            others >= set.sync_quorum().min(set.nodes.len() - usize::from(here))
         } else if here && age + 1 == sets.len() {
             true
         } else {
-            others + usize::from(here) >= set.read_quorum()
+            others + usize::from(here) >= set.sync_quorum()
         }
     })
 }

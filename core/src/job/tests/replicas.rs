@@ -42,6 +42,7 @@ pub(super) struct Replicas {
     pub(super) down: BTreeSet<NodeId>,
     pub(super) recovering: BTreeSet<NodeId>,
     pub(super) boot: u64,
+    pub(super) mode: Consistency,
     now: Now,
     seed: Seed,
     /// Rows, and hashes of rows, that nodes have sent each other to find differences.
@@ -62,6 +63,7 @@ impl Replicas {
             down: BTreeSet::new(),
             recovering: BTreeSet::new(),
             boot: 1,
+            mode: Consistency::Consistent,
             now: Now { mono: now.mono.after(long), wall: now.wall.after(long) },
             seed: Seed::new([9; 32]),
             rows: 0,
@@ -73,7 +75,7 @@ impl Replicas {
     pub(super) fn view(&self, me: NodeId) -> Arc<View> {
         let active: Vec<&Layout> = self.layouts.iter().collect();
         let near = |other: NodeId| (u64::from(other != me), other);
-        let ring = Ring::new(&active, active[0].version, &[], Consistency::Consistent, &near);
+        let ring = Ring::new(&active, active[0].version, &[], self.mode, &near);
         let recovering = self.recovering.contains(&me);
         let view = View::single(me, self.boot, Config::default());
         Arc::new(View { ring, recovering, ..view })

@@ -17,6 +17,7 @@ use crate::{
         object::{Content, Meta, ObjectRow},
         upload::{ManifestRow, PartRow, UploadRow},
     },
+    view::Consistency,
 };
 
 fn merge<R: Row>(key: Vec<u8>, row: &R) -> Op {
@@ -198,6 +199,26 @@ fn a_node_new_to_a_partition_asks_a_read_quorum_of_those_before() {
     // The one that stays counts as one that was asked.
     assert_eq!(cluster.run(3, Job::Sync), Verdict::Synced { version: 2 });
     assert_eq!(cluster.count_rows(3, Table::Object), 1);
+}
+
+#[test]
+fn what_one_replica_may_answer_a_read_with_is_not_enough_to_vouch_for() {
+    let mut cluster = Replicas::new(vec![layout(1, &[1, 2, 3]), layout(2, &[1, 4, 5])]);
+    cluster.mode = Consistency::Degraded;
+    cluster.apply(2, vec![object(0, b"key", 1, true)]);
+    cluster.apply(3, vec![object(0, b"key", 1, true)]);
+    cluster.down.extend([node(2), node(3)]);
+    for at in [1, 4, 5] {
+        assert_eq!(cluster.run(at, Job::Sync), Verdict::Failed, "node {at} knows nothing of it");
+    }
+    cluster.recovering.insert(node(1));
+    assert_eq!(cluster.run(1, Job::Sync), Verdict::Failed);
+    cluster.down.remove(&node(2));
+    cluster.recovering.clear();
+    for at in [1, 4, 5] {
+        assert_eq!(cluster.run(at, Job::Sync), Verdict::Synced { version: 2 });
+        assert_eq!(cluster.count_rows(at, Table::Object), 1);
+    }
 }
 
 #[test]
