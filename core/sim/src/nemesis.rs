@@ -219,9 +219,9 @@ impl Storm {
             for (node, role) in roles {
                 history.stage(node, role, now).map_err(|error| error.to_string())?;
             }
-            let next = history.version() + 1;
-            let applied = history.apply(next, ClusterId([7; 16]), now);
-            applied.map(|_| next).map_err(|error| error.to_string())
+            let applied =
+                history.draft().and_then(|draft| history.apply(draft, ClusterId([7; 16]), now));
+            applied.map(|plan| plan.version).map_err(|error| error.to_string())
         });
         match applied {
             Ok(version) => {

@@ -223,7 +223,8 @@ impl Storm {
                 history.stage(node, Some(role), now).map_err(|error| error.to_string())?;
             }
             history.stage_parameters(parameters, now).map_err(|error| error.to_string())?;
-            let applied = history.apply(1, ClusterId([7; 16]), now);
+            let applied =
+                history.draft().and_then(|draft| history.apply(draft, ClusterId([7; 16]), now));
             applied.map(drop).map_err(|error| error.to_string())
         })
     }

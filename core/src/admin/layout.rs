@@ -16,7 +16,7 @@ use crate::{
     },
     placement::{
         explain::{Failures, Plan},
-        history::{ApplyError, History, Waiting},
+        history::{ApplyError, Draft, History, Waiting},
         layout::{Layout, Parameters, Redundancy, Role},
         trackers::Step,
     },
@@ -193,10 +193,10 @@ pub(super) async fn replace(cx: Cx, pair: Pair) -> Result<Value, Error> {
 }
 
 pub(super) async fn preview(cx: Cx, view: &View) -> Result<Value, Error> {
-    // Computed here and not under the node's lock: with a hundred nodes it takes a while.
+    // Worked out here and not under the node's lock: with a hundred nodes it takes a while.
     let status = cluster::status(cx).await?;
-    match status.history.plan() {
-        Ok((layout, mut plan)) => {
+    match status.history.draft() {
+        Ok(Draft { layout, mut plan, .. }) => {
             plan.stored = stored::in_all(cx, view, &status).await?;
             Ok(json!({
                 "message": lines(&plan),
@@ -207,9 +207,11 @@ pub(super) async fn preview(cx: Cx, view: &View) -> Result<Value, Error> {
         Err(error @ (ApplyError::NothingStaged | ApplyError::Unsolvable(_))) => {
             Ok(json!({ "error": error.to_string() }))
         }
-        Err(error @ (ApplyError::WrongVersion { .. } | ApplyError::InTransition)) => {
-            Err(Error::bad(error.to_string()))
-        }
+        Err(
+            error @ (ApplyError::WrongVersion { .. }
+            | ApplyError::InTransition
+            | ApplyError::Changed),
+        ) => Err(Error::bad(error.to_string())),
     }
 }
 
@@ -256,8 +258,12 @@ pub(super) struct Version {
 }
 
 pub(super) async fn apply(cx: Cx, view: &View, which: Version) -> Result<Value, Error> {
-    let stored = stored::in_all(cx, view, &cluster::status(cx).await?).await?;
-    match cx.control(Command::Apply { version: which.version }).await? {
+    let status = cluster::status(cx).await?;
+    let stored = stored::in_all(cx, view, &status).await?;
+    let history = &status.history;
+    let draft = history.may_apply(which.version).and_then(|()| history.draft());
+    let draft = draft.map_err(|error| Error::bad(error.to_string()))?;
+    match cx.control(Command::Apply(Box::new(draft))).await? {
         Report::Applied(mut plan) => {
             plan.stored = stored;
             Ok(json!({

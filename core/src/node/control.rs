@@ -6,7 +6,7 @@ use crate::{
     job::Job,
     placement::{
         explain::Plan,
-        history::{ApplyError, History, StageError},
+        history::{ApplyError, Draft, History, StageError},
         layout::{Parameters, Role},
     },
     time::Now,
@@ -37,11 +37,8 @@ pub enum Command {
     },
     /// Forget a node that has no role any more → [`Report::Done`].
     Forget(NodeId),
-    /// Make what is staged version `version` → [`Report::Applied`].
-    Apply {
-        /// Must be the next.
-        version: u64,
-    },
+    /// Make this the next version → [`Report::Applied`]. Worked out by who asks: meanwhile, this node has others to answer.
+    Apply(Box<Draft>),
     /// Drop what is staged → [`Report::Done`].
     Revert,
     /// No longer wait for the nodes that are down → [`Report::Skipped`].
@@ -129,9 +126,9 @@ impl Node {
                 self.stage(now, |history| history.forget_node(node, wall))?;
                 self.forget(now, node);
             }
-            Command::Apply { version } => {
+            Command::Apply(draft) => {
                 let fresh = ClusterId(self.seed.bytes());
-                let plan = self.change_layout(now, |history| history.apply(version, fresh, wall));
+                let plan = self.change_layout(now, |history| history.apply(*draft, fresh, wall));
                 return plan.map(|plan| Report::Applied(Box::new(plan))).map_err(Refusal::Apply);
             }
             Command::Revert => self.stage(now, |history| {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{
+    explain::Plan,
     history::{ApplyError, History, IN_FORCE_MAX, OtherCluster, RETIRED_MAX, StageError, Waiting},
     layout::{Layout, Parameters, Redundancy, Role},
     trackers::Step,
@@ -51,6 +52,13 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
+/// Works the next version out and applies it.
+fn apply(history: &mut History, version: u64, now: Timestamp) -> Result<Plan, ApplyError> {
+    history.may_apply(version)?;
+    let draft = history.draft()?;
+    history.apply(draft, CLUSTER, now)
+}
+
 fn run(history: &mut History, commands: &[Command], at: u64) {
     for (n, command) in commands.iter().enumerate() {
         let now = Timestamp(at + n as u64);
@@ -64,7 +72,10 @@ fn run(history: &mut History, commands: &[Command], at: u64) {
                 let new = Parameters { replication: *replication, ..Parameters::default() };
                 history.stage_parameters(new, now).is_ok()
             }
-            Command::Apply => history.apply(history.version() + 1, CLUSTER, now).is_ok(),
+            Command::Apply => {
+                let next = history.version() + 1;
+                apply(history, next, now).is_ok()
+            }
             Command::Revert => {
                 history.revert(now);
                 true
@@ -115,9 +126,29 @@ fn growing() -> History {
     history.stage(node(3), Some(role("c", 1 << 30)), now).expect("staged");
     let parameters = Parameters { replication: 3, ..Parameters::default() };
     history.stage_parameters(parameters, now).expect("staged");
-    let plan = history.apply(2, ClusterId([1; 16]), now).expect("applied");
+    let plan = apply(&mut history, 2, now).expect("applied");
     assert_eq!((plan.moved(), plan.survives.writes.zones), (512, 1));
     history
+}
+
+#[test]
+fn a_version_is_applied_only_as_it_was_worked_out() {
+    let mut history = single();
+    let (early, late) = (Timestamp(5), Timestamp(9));
+    history.stage(node(2), Some(role("b", 1 << 30)), early).expect("staged");
+    let draft = history.draft().expect("a plan");
+    history.stage(node(3), Some(role("b", 1 << 30)), late).expect("staged");
+    let changed = Err(ApplyError::Changed);
+    assert_eq!(history.apply(draft.clone(), CLUSTER, late), changed, "more is staged");
+    history.revert(late);
+    assert_eq!(history.apply(draft, CLUSTER, late), changed, "nothing is staged");
+    history.stage(node(3), Some(role("b", 1 << 30)), late).expect("staged");
+    let draft = history.draft().expect("a plan");
+    // Steps that nodes go meanwhile change nothing in what is to come.
+    history.reach(Step::Ack, node(1), 1);
+    assert_eq!(history.apply(draft.clone(), CLUSTER, late), Ok(draft.plan.clone()));
+    assert_eq!(history.current().map(Arc::as_ref), Some(&draft.layout));
+    assert_eq!(history.apply(draft, CLUSTER, late), Err(ApplyError::WrongVersion { next: 3 }));
 }
 
 fn all_reach(history: &mut History, step: Step, version: u64) {
@@ -189,12 +220,12 @@ fn the_dead_are_skipped_and_only_on_demand_what_they_alone_had() {
 fn what_is_applied_must_be_the_next_version_and_is_what_was_planned() {
     let mut history = single();
     let now = Timestamp(5);
-    assert_eq!(history.apply(2, CLUSTER, now), Err(ApplyError::NothingStaged));
+    assert_eq!(apply(&mut history, 2, now), Err(ApplyError::NothingStaged));
     history.stage(node(2), Some(role("b", 1 << 30)), now).expect("staged");
-    assert_eq!(history.apply(1, CLUSTER, now), Err(ApplyError::WrongVersion { next: 2 }));
-    let (planned, plan) = history.plan().expect("a plan");
-    assert_eq!(history.apply(2, CLUSTER, now), Ok(plan));
-    assert_eq!(history.current().map(Arc::as_ref), Some(&planned));
+    assert_eq!(apply(&mut history, 1, now), Err(ApplyError::WrongVersion { next: 2 }));
+    let draft = history.draft().expect("a plan");
+    assert_eq!(apply(&mut history, 2, now), Ok(draft.plan));
+    assert_eq!(history.current().map(Arc::as_ref), Some(&draft.layout));
     assert!(history.staged().is_empty());
 }
 
@@ -220,7 +251,7 @@ fn two_layouts_of_one_version_leave_one_and_an_alarm() {
     let with = |n| {
         let mut history = common.clone();
         history.stage(node(n), Some(role("b", 1 << 30)), Timestamp(n.into())).expect("staged");
-        history.apply(2, CLUSTER, Timestamp(10)).expect("applied");
+        apply(&mut history, 2, Timestamp(10)).expect("applied");
         for step in STEPS {
             history.reach(step, node(1), 2);
         }
@@ -236,7 +267,7 @@ fn two_layouts_of_one_version_leave_one_and_an_alarm() {
     loser.merge(&a).expect("one cluster");
     assert_eq!(loser, a, "both sides agree");
     // Even with nothing staged, a new version may be applied then; once it is alone, all is well.
-    a.apply(3, CLUSTER, Timestamp(20)).expect("applied");
+    apply(&mut a, 3, Timestamp(20)).expect("applied");
     for step in STEPS {
         all_reach(&mut a, step, 3);
     }
@@ -250,7 +281,7 @@ fn claims_about_a_layout_that_lost_are_void() {
     let with = |n: u8| {
         let mut history = common.clone();
         history.stage(node(n), Some(role("b", 1 << 30)), Timestamp(1)).expect("staged");
-        history.apply(2, CLUSTER, Timestamp(10)).expect("applied");
+        apply(&mut history, 2, Timestamp(10)).expect("applied");
         history.reach(Step::Ack, node(n), 2);
         history
     };
@@ -281,7 +312,7 @@ fn draining_replacing_and_forgetting() {
     assert_eq!(history.forget_node(node(3), now), Err(StageError::InUse(node(3))));
     history.replace(node(3), node(4), now).expect("staged");
     assert_eq!(history.replace(node(1), node(2), now), Err(StageError::InUse(node(2))));
-    let plan = history.apply(3, CLUSTER, now).expect("applied");
+    let plan = apply(&mut history, 3, now).expect("applied");
     assert_eq!(plan.moved(), 256, "the new node fetches what the old one had, and no other does");
     assert_eq!(history.role(node(4)), Some(&role("c", 1 << 30)));
     for step in STEPS {
@@ -297,7 +328,7 @@ fn few_versions_are_in_force_and_few_retired_ones_remembered() {
     for version in 2..30 {
         let capacity = (1 << 30) + version;
         history.stage(node(1), Some(role("a", capacity)), Timestamp(version)).expect("staged");
-        let applied = history.apply(version, CLUSTER, Timestamp(version));
+        let applied = apply(&mut history, version, Timestamp(version));
         if version > IN_FORCE_MAX as u64 {
             assert_eq!(applied, Err(ApplyError::InTransition));
             break;
@@ -310,7 +341,7 @@ fn few_versions_are_in_force_and_few_retired_ones_remembered() {
         }
         history.advance();
         history.stage(node(1), Some(role("a", 1 << 31)), Timestamp(version)).expect("staged");
-        history.apply(version + 1, CLUSTER, Timestamp(version)).expect("applied");
+        apply(&mut history, version + 1, Timestamp(version)).expect("applied");
     }
     assert_eq!(history.retired().count(), RETIRED_MAX);
     assert_eq!(history.trackers().get(Step::Read, node(1)), 29);
@@ -363,7 +394,7 @@ fn a_plan_explains_itself() {
     history.stage(node(4), Some(gateway), now).expect("staged");
     let two = Parameters { replication: 2, ..Parameters::default() };
     history.stage_parameters(two, now).expect("staged");
-    let (_, plan) = history.plan().expect("a plan");
+    let plan = history.draft().expect("a plan").plan;
     assert_eq!(plan.to_string(), include_str!("../../../testdata/layout/grow.txt"));
     // 1 GiB stored, of which so many partitions are fetched.
     assert_eq!(plan.bytes_moved(1 << 30), (1 << 22) * plan.moved());

@@ -57,7 +57,8 @@ fn apply(net: &mut Net, at: usize, hosts: &[usize], copies: u16) -> u64 {
             let parameters =
                 Parameters { replication: copies, redundancy: Redundancy::Maximum, bits };
             history.stage_parameters(parameters, now.wall).unwrap();
-            history.apply(version, ClusterId([9; 16]), now.wall)
+            let draft = history.draft()?;
+            history.apply(draft, ClusterId([9; 16]), now.wall)
         })
     });
     result.unwrap();

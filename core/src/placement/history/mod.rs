@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-pub use stage::{ApplyError, StageError};
+pub use stage::{ApplyError, Draft, StageError};
 
 use super::{
     layout::{Layout, Role},

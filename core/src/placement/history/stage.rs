@@ -9,9 +9,24 @@ use crate::{
         explain::{self, Plan},
         layout::{Layout, LayoutError, Parameters, Role},
         solve::{self, SolveError},
+        staging::Staged,
     },
     time::Timestamp,
 };
+
+/// The next version, worked out and not applied yet.
+///
+/// With many nodes that takes seconds, so it is done where nobody waits for it; what it was made of is kept beside it, so that it
+/// is applied only if that is still what it should be made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    upon: Option<Arc<Layout>>,
+    staged: Staged,
+    /// The layout that applying makes.
+    pub layout: Layout,
+    /// What it would mean.
+    pub plan: Plan,
+}
 
 /// Why staged changes cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +40,8 @@ pub enum ApplyError {
     },
     /// Too many versions are in force already; see [`IN_FORCE_MAX`].
     InTransition,
+    /// What is staged, or what it is to change, is not what it was when this was worked out.
+    Changed,
     /// No layout satisfies this.
     Unsolvable(SolveError),
 }
@@ -40,6 +57,10 @@ impl std::fmt::Display for ApplyError {
             Self::InTransition => write!(
                 f,
                 "{IN_FORCE_MAX} versions are in force already: wait for the transition, or skip the nodes that are dead"
+            ),
+            Self::Changed => write!(
+                f,
+                "somebody has staged something else while this was worked out: look at the plan again"
             ),
             Self::Unsolvable(error) => error.fmt(f),
         }
@@ -152,28 +173,22 @@ impl History {
         (roles, self.staged.parameters().unwrap_or(current))
     }
 
-    /// The layout that applying would make, and what it would mean. The same on every node that knows the same.
-    pub fn plan(&self) -> Result<(Layout, Plan), ApplyError> {
+    /// The next version that applying would make, and what it would mean. The same on every node that knows the same. Takes
+    /// seconds where nodes and partitions are many.
+    pub fn draft(&self) -> Result<Draft, ApplyError> {
         if self.staged.is_empty() && self.conflicts().next().is_none() {
             return Err(ApplyError::NothingStaged);
         }
         let (roles, parameters) = self.proposed();
-        let current = self.current().map(Arc::as_ref);
-        let version = self.version() + 1;
-        let layout =
-            solve::solve(current, version, roles, parameters).map_err(ApplyError::Unsolvable)?;
-        let plan = explain::explain(current, &layout);
-        Ok((layout, plan))
+        let (upon, version) = (self.current().cloned(), self.version() + 1);
+        let layout = solve::solve(upon.as_deref(), version, roles, parameters)
+            .map_err(ApplyError::Unsolvable)?;
+        let plan = explain::explain(upon.as_deref(), &layout);
+        Ok(Draft { upon, staged: self.staged.clone(), layout, plan })
     }
 
-    /// Makes what is staged the next version, which must be number `version`. `fresh` names the cluster if this is its first
-    /// layout.
-    pub fn apply(
-        &mut self,
-        version: u64,
-        fresh: ClusterId,
-        now: Timestamp,
-    ) -> Result<Plan, ApplyError> {
+    /// Whether what is staged can be made version `version` at all.
+    pub fn may_apply(&self, version: u64) -> Result<(), ApplyError> {
         let next = self.version() + 1;
         if version != next {
             return Err(ApplyError::WrongVersion { next });
@@ -181,7 +196,23 @@ impl History {
         if self.active().count() >= IN_FORCE_MAX {
             return Err(ApplyError::InTransition);
         }
-        let (layout, plan) = self.plan()?;
+        Ok(())
+    }
+
+    /// Makes this the next version, if it is still what would be worked out. `fresh` names the cluster if this is its first
+    /// layout. Says what it means.
+    pub fn apply(
+        &mut self,
+        draft: Draft,
+        fresh: ClusterId,
+        now: Timestamp,
+    ) -> Result<Plan, ApplyError> {
+        let Draft { upon, staged, layout, plan } = draft;
+        let version = layout.version;
+        self.may_apply(version)?;
+        if upon.as_ref() != self.current() || staged != self.staged {
+            return Err(ApplyError::Changed);
+        }
         self.cluster.get_or_insert(fresh);
         self.layouts.insert(version, Arc::new(layout));
         if self.floor == 0 {
