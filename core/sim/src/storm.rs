@@ -17,7 +17,7 @@ use crate::{
     cluster::Cluster,
     dice::Dice,
     host::{Crash, Happened, Received},
-    sim::{NIGHT, key},
+    sim::key,
     swarm::Plan,
     workload::Report,
 };
@@ -29,6 +29,10 @@ const CONVERGED_MAX: Duration = Duration::from_secs(30 * 60);
 /// A cluster without a fault serves everything again after this: connections that hang are given up after 15 s, and dialled
 /// again within a few more.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// How long everybody is away in the end: what launches itself once a month is due then, and all that a crash has left is old enough
+/// to be looked at.
+const MONTH: Duration = Duration::from_secs(32 * 24 * 3600);
 
 /// Clients whose requests are all answered or given up take no longer than this.
 const STUCK: Duration = Duration::from_secs(20 * 60);
@@ -347,17 +351,17 @@ impl Storm {
         Ok(())
     }
 
-    /// All go down for a night, and what is found in the morning must fit in every way.
+    /// All go down for a month, and what is found after that must fit in every way.
     fn night(&mut self) -> Result<(), String> {
         for host in 0..self.cluster.hosts.len() {
             let how = if self.dice.one_in(2) { Crash::Kill } else { Crash::Power };
             self.cluster.crash(host, how);
         }
-        self.cluster.stay_down(NIGHT);
+        self.cluster.stay_down(MONTH);
         for host in 0..self.cluster.hosts.len() {
             self.boot(host)?;
         }
-        // Orphaned files are looked for five minutes after a start.
+        // Orphaned files are looked for five minutes after a start, and before that references to what is gone.
         let now = self.cluster.world.now;
         self.pass(now.after(Duration::from_secs(400)))?;
         self.converge()?;

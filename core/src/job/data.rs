@@ -1,12 +1,13 @@
 //! Drops a piece of data that one node holds: its references, then its block list. The blocks follow, once nobody else refers to
-//! them. For data that several hold see [`void`].
+//! them. For data that several hold see [`super::void`].
 
-use super::{PAGE, commit, remove, rest, scan, void};
+use super::{PAGE, commit, remove, rest, scan};
 use crate::{
     effect::PeerError,
     flow::Window,
     id::{Position, VersionId},
     quorum,
+    s3::ingest::unrefer,
     store::{Batch, Op, Table},
     table::{self, block::BlockListRow, key},
     task::Cx,
@@ -36,7 +37,7 @@ pub(super) async fn drop_data(
         for (row_key, value) in page.rows {
             let block = table::decode::<BlockListRow>(Table::BlockList, &value);
             let block = block.map_err(PeerError::Store)?.block;
-            let reference = void::unrefer(view, block, data);
+            let reference = unrefer(view, block, data);
             let at = Position::of_block(block);
             if quorum::same_replicas(view, position, at) {
                 ops.push(reference);

@@ -11,8 +11,8 @@ use crate::{
     effect::PeerError,
     id::{Hash, Position, VersionId},
     quorum,
-    s3::ingest::intent_row,
-    store::{Op, Read, Table},
+    s3::ingest::{intent_row, unrefer},
+    store::{Read, Table},
     table::{
         self,
         block::{BlockListRow, BlockRefRow},
@@ -183,16 +183,6 @@ async fn drop_references(
         }
     }
     Ok(())
-}
-
-/// The change that ends a reference: where one node holds it, it is gone; where several do, that is remembered until all know.
-pub(super) fn unrefer(view: &View, block: Hash, data: VersionId) -> Op {
-    let key = key::block_ref(block, data);
-    if quorum::is_sole(view, Position::of_block(block)) {
-        return remove(Table::BlockRef, key);
-    }
-    let value = table::encode(&BlockRefRow::Dropped);
-    Op::Merge { table: Table::BlockRef, key, value, inline: None }
 }
 
 /// An intent of another node is not looked at before its data is this old: then its writer may not name it any more, and cannot

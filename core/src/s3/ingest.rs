@@ -4,7 +4,8 @@
 //! row that makes it visible (one block, one effect), or an intent row is committed with the first block's, before any other
 //! block is stored, and closed by the batch that names the data. Whoever finds an intent of a process that is over drops what
 //! it lists. Among several nodes, a block and its line in the list go out side by side, and a block that landed without its
-//! line is found by its reference, which says where its owner is listed.
+//! line is found by its reference, which says where its owner is listed: by its writer if that is there to see it, otherwise by the monthly
+//! repair of references.
 //!
 //! Among several replicas, data is on a write quorum before the batch that names it is sent: otherwise that batch might be
 //! applied on one replica alone, its row spread from there by whoever reads it, and the data be lost with that replica.
@@ -19,7 +20,7 @@ use crate::{
     block::{Payload, seal},
     effect::{Chunk, PeerError, Pulled},
     flow::{self, Window},
-    id::{Position, VersionId},
+    id::{Hash, Position, VersionId},
     quorum,
     store::{Batch, Guard, Op, Outcome, Table},
     table::{
@@ -241,7 +242,7 @@ impl<'a> Blocks<'a> {
         let reference = ref_row(self.position, self.data, &block);
         self.offset += u64::from(block.len());
         self.block_max = self.block_max.max(block.len());
-        let stored = store(self.cx, self.view, self.position, block, rows, reference);
+        let stored = store(self.cx, self.view, (self.position, self.data), block, rows, reference);
         self.window.push(Box::pin(stored));
         Ok(())
     }
@@ -260,13 +261,13 @@ impl<'a> Blocks<'a> {
 async fn store(
     cx: Cx,
     view: &View,
-    position: Position,
+    (position, data): (Position, VersionId),
     block: Payload,
     mut rows: Vec<Op>,
     reference: Op,
 ) -> Result<(), PeerError> {
-    let now = cx.now().wall;
-    if quorum::same_replicas(view, position, Position::of_block(block.hash())) {
+    let (now, hash) = (cx.now().wall, block.hash());
+    if quorum::same_replicas(view, position, Position::of_block(hash)) {
         rows.push(reference);
         quorum::store_block(cx, view, block, Batch::new(now, rows)).await?;
         return Ok(());
@@ -274,6 +275,13 @@ async fn store(
     let listed = quorum::write(cx, view, position, Batch::new(now, rows));
     let stored = quorum::store_block(cx, view, block, Batch::new(now, vec![reference]));
     let (listed, stored) = flow::join(listed, stored).await;
+    if listed.is_err() {
+        // Whoever drops the data goes by its list, and would not find this reference.
+        let batch = Batch::new(now, vec![unrefer(view, hash, data)]);
+        if let Err(error) = quorum::write(cx, view, Position::of_block(hash), batch).await {
+            log::warn!("a reference to block {hash} is left to the repair of references: {error}");
+        }
+    }
     // Without guards there is nothing to refuse.
     listed.and(stored).map(drop)
 }
@@ -296,6 +304,16 @@ fn ref_row(position: Position, data: VersionId, block: &Payload) -> Op {
         value: table::encode(&BlockRefRow::Live { owner: Some(position) }),
         inline: None,
     }
+}
+
+/// The change that ends a reference: where one node holds it, it is gone; where several do, that is remembered until all know.
+pub(crate) fn unrefer(view: &View, block: Hash, data: VersionId) -> Op {
+    let key = key::block_ref(block, data);
+    if quorum::is_sole(view, Position::of_block(block)) {
+        return Op::Remove { table: Table::BlockRef, key };
+    }
+    let value = table::encode(&BlockRefRow::Dropped);
+    Op::Merge { table: Table::BlockRef, key, value, inline: None }
 }
 
 /// The row that says who is writing data.

@@ -12,6 +12,7 @@ use crate::{
     id::{Hash, Position, VersionId},
     job::{commit, damaged, scan_local},
     quorum,
+    s3::ingest::unrefer,
     store::{Op, Read, Table},
     table::{
         self,
@@ -113,13 +114,7 @@ async fn drop_reference(
     block: Hash,
     data: VersionId,
 ) -> Result<(), PeerError> {
-    let (position, row_key) = (Position::of_block(block), key::block_ref(block, data));
-    let op = if quorum::is_sole(view, position) {
-        Op::Remove { table: Table::BlockRef, key: row_key }
-    } else {
-        reference(row_key, BlockRefRow::Dropped)
-    };
-    commit(cx, view, position, vec![op]).await
+    commit(cx, view, Position::of_block(block), vec![unrefer(view, block, data)]).await
 }
 
 fn reference(key: Vec<u8>, row: BlockRefRow) -> Op {

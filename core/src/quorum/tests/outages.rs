@@ -1,11 +1,16 @@
 //! Nodes that are dead, slow, or take a write and never say so.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use super::{bytes, get, put};
+use super::{bytes, get, put, spread};
 use crate::{
+    id::Hash,
     store::Table,
-    table::{self, upload::IntentRow},
+    table::{
+        self,
+        block::{BlockListRow, BlockRefRow},
+        upload::IntentRow,
+    },
     testing::{
         Ask,
         cluster::{Cluster, Fate, RTT},
@@ -138,6 +143,35 @@ fn data_that_may_be_named_is_not_dropped() {
         cluster.down(&[0]);
         assert_eq!(get(&mut cluster, 1, "k"), Ok(bytes(3500)));
     }
+}
+
+/// A block that landed where its line in the list did not is let go by its writer: nobody else would find it.
+#[test]
+fn a_block_without_its_line_is_let_go() {
+    let mut cluster = spread();
+    cluster.network(|call| {
+        let is_list = call.what.starts_with("Commit:") && call.what.contains("block_list");
+        if is_list { Fate::Unreachable } else { Fate::Answered }
+    });
+    let reply = cluster.ask(6, Ask::put("/bucket/k", bytes(3500)));
+    assert_eq!(reply.outcome(), "503 ServiceUnavailable");
+    let mut let_go = 0;
+    for host in &cluster.hosts {
+        let listed: BTreeSet<Hash> = host
+            .store
+            .rows(Table::BlockList)
+            .map(|(_, value)| table::decode::<BlockListRow>(Table::BlockList, value))
+            .map(|row| row.expect("a row").block)
+            .collect();
+        for (row_key, value) in host.store.rows(Table::BlockRef) {
+            let row: BlockRefRow = table::decode(Table::BlockRef, value).expect("a row");
+            let block = Hash::from_slice(&row_key[..32]).expect("a block");
+            // One that lives with its list came with its line, and goes with it.
+            assert_eq!(row.is_live(), listed.contains(&block));
+            let_go += usize::from(!row.is_live());
+        }
+    }
+    assert!(let_go > 0, "every block lives with its list");
 }
 
 /// A write that fails before its final batch is given up on all replicas.
