@@ -38,8 +38,8 @@ pub fn differences(cluster: &Cluster) -> Vec<String> {
     let mut wrong = Vec::new();
     for host in &cluster.hosts {
         match check::to_do(host) {
-            Ok(0) => {}
-            Ok(due) => wrong.push(format!("host {} still has {due} jobs queued", host.number)),
+            Ok(None) => {}
+            Ok(Some(jobs)) => wrong.push(format!("host {} still has {jobs}", host.number)),
             Err(why) => wrong.push(format!("host {}: {why}", host.number)),
         }
     }

@@ -14,6 +14,7 @@ use mews_core::{
         queue::Job,
         upload::{IntentRow, ManifestRow, PartRow, UploadRow},
     },
+    time::Timestamp,
 };
 
 use crate::host::Host;
@@ -203,7 +204,7 @@ impl Check<'_> {
             }
             named.insert((of.0, part.data), part.size);
         }
-        for job in queued(self.snapshot)? {
+        for (_, job) in queued(self.snapshot)? {
             if let Job::DropPart { position, upload, data, .. } = job
                 && open.contains(&(position, upload))
             {
@@ -355,21 +356,26 @@ fn position(row_key: &[u8]) -> Position {
     Position(u16::from_be_bytes([row_key[0], row_key[1]]))
 }
 
-/// The queued work of a node, or of several together.
-fn queued(snapshot: &dyn Snapshot) -> Result<Vec<Job>, StoreError> {
+/// The queued work of a node, or of several together, and when it is due.
+fn queued(snapshot: &dyn Snapshot) -> Result<Vec<(Timestamp, Job)>, StoreError> {
     let mut jobs = Vec::new();
     let mut cursor = snapshot.cursor(Table::Queue, &[], None)?;
     while cursor.advance()? {
-        jobs.push(table::decode(Table::Queue, cursor.value())?);
+        let due = cursor.key().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        jobs.push((Timestamp(due), table::decode(Table::Queue, cursor.value())?));
     }
     Ok(jobs)
 }
 
-/// How much work is queued on a host, besides what waits for its upload to be closed.
-pub fn to_do(host: &Host) -> Result<usize, String> {
+/// The work that is queued on a host, besides what waits for its upload to be closed: how many jobs, and the first in words.
+/// `None` if there is none.
+pub fn to_do(host: &Host) -> Result<Option<String>, String> {
     let Some((db, _)) = host.stores() else { return Err("the node is not running".into()) };
-    let waits = |job: &Job| matches!(job, Job::DropPart { since: Some(_), .. });
-    let jobs = db.look(queued);
-    jobs.map(|jobs| jobs.iter().filter(|job| !waits(job)).count())
-        .map_err(|error| error.to_string())
+    let mut jobs = db.look(queued).map_err(|error| error.to_string())?;
+    jobs.retain(|(_, job)| !matches!(job, Job::DropPart { since: Some(_), .. }));
+    let first = jobs.first().map(|(due, job)| {
+        let job: String = format!("{job:?}").chars().take(120).collect();
+        format!("{} jobs queued, the first due at {}: {job}", jobs.len(), due.0)
+    });
+    Ok(first)
 }

@@ -142,13 +142,10 @@ impl Sim {
                 self.cluster.step();
             }
             // Tombstones too: what becomes due while we look is work as well.
-            let due = check::to_do(self.host())?;
-            if due == 0 {
-                return Ok(());
-            }
+            let Some(jobs) = check::to_do(self.host())? else { return Ok(()) };
             if until >= last {
                 let waiting = self.host().waiting().join(", ");
-                return Err(format!("{due} jobs are still queued; tasks wait for {waiting}"));
+                return Err(format!("there are still {jobs}; tasks wait for {waiting}"));
             }
             until = until.after(Duration::from_secs(10));
         }
