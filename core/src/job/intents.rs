@@ -2,7 +2,7 @@
 
 use super::{
     PAGE, Verdict, damaged, rest, scan_local,
-    void::{self, Listed},
+    void::{self, Listed, Proof},
 };
 use crate::{
     effect::PeerError,
@@ -83,7 +83,7 @@ async fn give_up(
     value: Vec<u8>,
 ) -> Result<bool, PeerError> {
     if !quorum::is_sole(view, position) {
-        return void::abandon(cx, view, Listed { position, id: data }).await;
+        return void::abandon(cx, view, Listed { position, id: data }, Proof::Any).await;
     }
     let now = cx.now().wall;
     let ops = vec![

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{
     PAGE, Page, commit, commit_local, remove, rest, scan, scan_local,
-    void::{self, Listed},
+    void::{self, Listed, Proof},
 };
 use crate::{
     effect::PeerError,
@@ -54,7 +54,7 @@ pub(super) async fn tidy_upload(
     position: Position,
     upload: VersionId,
 ) -> Result<(), PeerError> {
-    let named = named(cx, view, position, upload).await?;
+    let mut named = named(cx, view, position, upload).await?;
     let listed = Listed { position, id: upload };
     let own = !quorum::is_sole(view, position);
     if own {
@@ -63,9 +63,12 @@ pub(super) async fn tidy_upload(
             // The object is gone already, and so is the upload.
             return Ok(());
         }
+        if named.is_empty() || has_others(cx, view, listed, &named).await? {
+            // A completion may have been applied where nobody was asked.
+            named = named_anywhere(cx, view, listed).await?;
+        }
         if named.is_empty() {
-            // The replicas that know what the object is made of do not answer, or have dropped it since and do not say so yet.
-            return Err(PeerError::Syncing);
+            return drop_unnamed(cx, view, listed).await;
         }
         if fate != Some(IntentRow::Done) {
             // From now on rows of parts are void, whoever brings them.
@@ -73,6 +76,41 @@ pub(super) async fn tidy_upload(
         }
     }
     Whose { cx, view, position, own }.drop_parts(upload, &named).await
+}
+
+/// Ends what is left of an upload that was completed, as is said here, and that nobody knows an object of: the object has been
+/// deleted, and what was remembered of that is forgotten, or its only copy is lost. What is done about an aborted upload is
+/// right for it too: if there is an object after all, it is kept.
+async fn drop_unnamed(cx: Cx, view: &View, listed: Listed) -> Result<(), PeerError> {
+    if void::abandon(cx, view, listed, Proof::Manifest).await? {
+        log::debug!("upload {:?}: its object is gone", listed.id);
+        Ok(())
+    } else {
+        Err(PeerError::Syncing)
+    }
+}
+
+/// Whether this node has a part whose data is not among those.
+async fn has_others(
+    cx: Cx,
+    view: &View,
+    Listed { position, id }: Listed,
+    named: &BTreeSet<VersionId>,
+) -> Result<bool, PeerError> {
+    let (mut from, until) = range(key::part(position, id, 0));
+    loop {
+        let page = scan_local(cx, view, Table::Part, from, until.clone(), PAGE).await?;
+        for (_, value) in &page.rows {
+            let row = table::decode::<PartRow>(Table::Part, value).map_err(PeerError::Store)?;
+            if !named.contains(&row.data) {
+                return Ok(true);
+            }
+        }
+        match page.next {
+            Some(next) => from = next,
+            None => return Ok(false),
+        }
+    }
 }
 
 /// The data that the completed object is made of; nothing if there is no such object.
@@ -88,15 +126,43 @@ async fn named(
     loop {
         let range = (from, until.clone());
         let page = scan(cx, view, position, Table::Manifest, range, MANIFEST_PAGE).await?;
-        for (_, value) in &page.rows {
-            let row = table::decode::<ManifestRow>(Table::Manifest, value);
-            named.extend(row.map_err(PeerError::Store)?.parts.iter().map(|part| part.part.data));
-        }
+        add_named(&mut named, &page)?;
         match page.next {
             Some(next) => from = next,
             None => return Ok(named),
         }
     }
+}
+
+/// The same by what any holder says. Each has to answer: the one that does not may be the one that knows.
+async fn named_anywhere(
+    cx: Cx,
+    view: &View,
+    Listed { position, id }: Listed,
+) -> Result<BTreeSet<VersionId>, PeerError> {
+    let mut named = BTreeSet::new();
+    for node in view.ring.holders(position) {
+        let (mut from, until) = range(key::manifest(position, id, 0));
+        loop {
+            let (table, limit) = (Table::Manifest, MANIFEST_PAGE);
+            let read = Read::Scan { table, from, until: until.clone(), limit };
+            let page = Page::new(cx.read(node, read).await?.into_rows(), limit);
+            add_named(&mut named, &page)?;
+            match page.next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+    }
+    Ok(named)
+}
+
+fn add_named(named: &mut BTreeSet<VersionId>, page: &Page) -> Result<(), PeerError> {
+    for (_, value) in &page.rows {
+        let row = table::decode::<ManifestRow>(Table::Manifest, value);
+        named.extend(row.map_err(PeerError::Store)?.parts.iter().map(|part| part.part.data));
+    }
+    Ok(())
 }
 
 /// Drops the data of a part that was sent again, where several nodes hold it. False if the upload is still open: until it is
@@ -115,12 +181,7 @@ pub(super) async fn drop_part(
     match fate {
         Some(IntentRow::Dropped) => {}
         Some(IntentRow::Done) => {
-            let named = named(cx, view, position, upload).await?;
-            if named.is_empty() {
-                // Its replicas have dropped it since and do not say so yet.
-                return Err(PeerError::Syncing);
-            }
-            if named.contains(&data) {
+            if is_named(cx, view, Listed { position, id: upload }, data).await? {
                 return Ok(true);
             }
         }
@@ -132,13 +193,19 @@ pub(super) async fn drop_part(
             if open {
                 return Ok(false);
             }
-            if named(cx, view, position, upload).await?.contains(&data) {
+            if is_named(cx, view, Listed { position, id: upload }, data).await? {
                 return Ok(true);
             }
         }
     }
     void::give_up(cx, view, Listed { position, id: data }).await?;
     Ok(true)
+}
+
+/// Whether the object that has come of an upload is made of this data, as far as any holder knows.
+async fn is_named(cx: Cx, view: &View, upload: Listed, data: VersionId) -> Result<bool, PeerError> {
+    Ok(named(cx, view, upload.position, upload.id).await?.contains(&data)
+        || named_anywhere(cx, view, upload).await?.contains(&data))
 }
 
 /// Whose rows of an upload go: those of all replicas, or this node's own.

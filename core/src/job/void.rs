@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{PAGE, commit, commit_local, remove, rest, scan, scan_local, upload};
 use crate::{
     effect::PeerError,
-    id::{Hash, Position, VersionId},
+    id::{Hash, NodeId, Position, VersionId},
     quorum,
     s3::ingest::{intent_row, unrefer},
     store::{Read, Table},
@@ -84,7 +84,7 @@ pub(super) async fn drop_aborted(cx: Cx, view: &View, listed: Listed) -> Result<
         // The row that says so queues what is left to do.
         Some(IntentRow::Done) => Ok(()),
         None | Some(IntentRow::Writing { .. } | IntentRow::Abandoned) => {
-            if !abandon(cx, view, listed).await? {
+            if !abandon(cx, view, listed, Proof::Manifest).await? {
                 log::info!(
                     "upload {:?} was aborted and completed at once: it is complete",
                     listed.id
@@ -191,13 +191,28 @@ pub(super) fn foreign(view: &View) -> Duration {
     view.config.tombstone_delay + Duration::from_secs(3600)
 }
 
+/// What shows that an id was named, or completed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Its intent is done, or it has a manifest.
+    Any,
+    /// It has a manifest: it is an upload. That its intent is done comes in the same batch, but may have come here without the
+    /// rest and be all that is left of it.
+    Manifest,
+}
+
 /// Drops the data of an intent whose writer is gone, or an upload that was aborted, unless some replica knows that it was named,
 /// or completed. False if so.
 ///
 /// First every replica is told that it is abandoned, so that a batch that names it and is still under way is refused
 /// wherever it has not been applied yet. Then each is asked whether it was applied there. A replica that does not answer may be
 /// the one that knows, so all have to.
-pub(super) async fn abandon(cx: Cx, view: &View, listed: Listed) -> Result<bool, PeerError> {
+pub(super) async fn abandon(
+    cx: Cx,
+    view: &View,
+    listed: Listed,
+    proof: Proof,
+) -> Result<bool, PeerError> {
     let Listed { position, id } = listed;
     let holders = view.ring.holders(position);
     for node in &holders {
@@ -206,14 +221,33 @@ pub(super) async fn abandon(cx: Cx, view: &View, listed: Listed) -> Result<bool,
     }
     let mut verdict = IntentRow::Dropped;
     for node in holders {
-        let read = Read::Get(vec![(Table::Intent, key::intent(position, id))]);
-        for value in cx.read(node, read).await?.into_values().into_iter().flatten() {
-            let row: IntentRow = table::decode(Table::Intent, &value).map_err(PeerError::Store)?;
-            if row == IntentRow::Done {
-                verdict = IntentRow::Done;
-            }
+        if is_proven(cx, node, listed, proof).await? {
+            verdict = IntentRow::Done;
         }
     }
     commit(cx, view, position, vec![intent_row(position, id, verdict)]).await?;
     Ok(verdict == IntentRow::Dropped)
+}
+
+async fn is_proven(
+    cx: Cx,
+    node: NodeId,
+    Listed { position, id }: Listed,
+    proof: Proof,
+) -> Result<bool, PeerError> {
+    let from = key::manifest(position, id, 0);
+    let until = Some(key::manifest(position, id, u16::MAX));
+    let manifest = Read::Scan { table: Table::Manifest, from, until, limit: 1 };
+    if !cx.read(node, manifest).await?.into_rows().is_empty() {
+        return Ok(true);
+    }
+    match proof {
+        Proof::Any => {
+            let read = Read::Get(vec![(Table::Intent, key::intent(position, id))]);
+            let value = cx.read(node, read).await?.into_values().into_iter().flatten().next();
+            let row = value.map(|value| table::decode(Table::Intent, &value)).transpose();
+            Ok(row.map_err(PeerError::Store)? == Some(IntentRow::Done))
+        }
+        Proof::Manifest => Ok(false),
+    }
 }

@@ -14,6 +14,7 @@ mod scrub;
 mod sync;
 mod tidying;
 mod tombstones;
+mod uploads;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
