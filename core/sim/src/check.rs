@@ -367,12 +367,11 @@ fn queued(snapshot: &dyn Snapshot) -> Result<Vec<(Timestamp, Job)>, StoreError> 
     Ok(jobs)
 }
 
-/// The work that is queued on a host, besides what waits for its upload to be closed: how many jobs, and the first in words.
+/// The work that is queued on a host: how many jobs, and the first in words.
 /// `None` if there is none.
 pub fn to_do(host: &Host) -> Result<Option<String>, String> {
     let Some((db, _)) = host.stores() else { return Err("the node is not running".into()) };
-    let mut jobs = db.look(queued).map_err(|error| error.to_string())?;
-    jobs.retain(|(_, job)| !matches!(job, Job::DropPart { since: Some(_), .. }));
+    let jobs = db.look(queued).map_err(|error| error.to_string())?;
     let first = jobs.first().map(|(due, job)| {
         let job: String = format!("{job:?}").chars().take(120).collect();
         format!("{} jobs queued, the first due at {}: {job}", jobs.len(), due.0)

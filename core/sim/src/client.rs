@@ -58,6 +58,8 @@ pub enum Ask {
     Complete(String, String, Vec<String>),
     /// AbortMultipartUpload.
     Abort(String, String),
+    /// ListMultipartUploads, all of the bucket.
+    Uploads,
 }
 
 /// A client with a key.
@@ -132,6 +134,7 @@ fn wording(ask: &Ask) -> (&'static str, String, Vec<u8>) {
             ("POST", format!("{}?uploadId={upload}", at(key)), document.into_bytes())
         }
         Ask::Abort(key, upload) => ("DELETE", format!("{}?uploadId={upload}", at(key)), Vec::new()),
+        Ask::Uploads => ("GET", format!("/{BUCKET}?uploads="), Vec::new()),
     }
 }
 

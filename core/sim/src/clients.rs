@@ -165,7 +165,8 @@ impl Clients {
             | Ask::List(..)
             | Ask::Create(_)
             | Ask::Part(..)
-            | Ask::Abort(..) => None,
+            | Ask::Abort(..)
+            | Ask::Uploads => None,
         };
         let began = self.history.tick();
         let write = write.map(|(key, value)| {

@@ -12,7 +12,7 @@ use mews_core::{
 
 use crate::{
     agree,
-    client::{Ask, BUCKET, Client},
+    client::{Ask, BUCKET, Client, texts},
     clients::{Clients, SOURCES},
     cluster::Cluster,
     dice::Dice,
@@ -23,8 +23,8 @@ use crate::{
 };
 
 /// A healed cluster that has not converged after this never will: two rounds of synchronisation, which comes every ten
-/// minutes, and what they leave to do.
-const CONVERGED_MAX: Duration = Duration::from_secs(30 * 60);
+/// minutes, what they leave to do, and the time for which that is remembered.
+const CONVERGED_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// A cluster without a fault serves everything again after this: connections that hang are given up after 15 s, and dialled
 /// again within a few more.
@@ -332,7 +332,23 @@ impl Storm {
         let now = self.cluster.world.now;
         self.pass(now.after(GRACE))?;
         // What was begun before is over by now, unless it has left something that the replicas do not agree on.
-        self.read_all()
+        self.read_all()?;
+        self.abort_uploads()
+    }
+
+    /// Aborts what clients have left open, as a lifecycle rule would: parts that were sent again wait for that.
+    fn abort_uploads(&mut self) -> Result<(), String> {
+        let listing = self.call(self.members[0], &Ask::Uploads)?;
+        let listing = String::from_utf8_lossy(&listing.body).into_owned();
+        for (key, id) in texts(&listing, "Key").into_iter().zip(texts(&listing, "UploadId")) {
+            let host = self.dice.pick(&self.members);
+            let answer = self.call(host, &Ask::Abort(key.to_owned(), id.to_owned()))?;
+            if answer.head.status != 204 {
+                let status = answer.head.status;
+                self.clients.wrong.push(format!("to abort {id} of {key} was answered {status}"));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn boot(&mut self, host: usize) -> Result<(), String> {

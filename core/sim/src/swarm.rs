@@ -150,6 +150,8 @@ impl Plan {
         };
         let engine = if dice.one_in(24) { Engine::Redb } else { Engine::Map };
         let far = dice.pick(&[500, 2_000, 10_000, 50_000]);
+        // Now and then work goes on for so long that what was deleted at its beginning is forgotten before its end.
+        let slow = Dice::new(seed ^ 0x736c_6f77).one_in(10);
         Self {
             options: Options { config, engine, alone: false, fault: None, keep_trace: false },
             zones,
@@ -165,13 +167,13 @@ impl Plan {
             habits,
             clients: dice.range(3, 10),
             ops,
-            pause: Duration::from_millis(dice.pick(&[5, 30, 200])),
+            pause: Duration::from_millis(dice.pick(&[5, 30, 200]) * if slow { 100 } else { 1 }),
             leave_every: dice.pick(&[0, 12, 40]),
             slow_every: dice.pick(&[0, 0, 30]),
             fault_every: if quiet {
                 Duration::ZERO
             } else {
-                Duration::from_millis(dice.pick(&[300, 1_000, 4_000]))
+                Duration::from_millis(dice.pick(&[300, 1_000, 4_000]) * if slow { 20 } else { 1 })
             },
             faults,
             skew: dice.pick(&[0, 50, 3_000, 60_000]),
@@ -196,14 +198,16 @@ impl Plan {
 
 fn config(dice: &mut Dice) -> Config {
     Config {
-        // Small blocks make many, and short delays let a run see their end.
+        // Small blocks make many.
         block_size: dice.pick(&[1 << 10, 4 << 10]),
         inline_max: dice.pick(&[64, 512]),
         index_shards: dice.pick(&[1, 4, 16]),
         compression: dice.pick(&[None, None, Some(1)]),
         // Longer than a slow client takes for an object.
         block_delay: Duration::from_secs(dice.pick(&[30, 60])),
-        tombstone_delay: Duration::from_secs(dice.pick(&[6, 60])),
+        // What is on its way may be a minute old when it arrives, by a clock that is a minute off at each end. A tombstone is to
+        // outlive that, as it does where it is remembered for a day.
+        tombstone_delay: Duration::from_secs(dice.pick(&[300, 600])),
         ..Config::default()
     }
 }
