@@ -258,9 +258,10 @@ impl From<PeerError> for S3Error {
                 "A block of this object is damaged on disk, and no good copy was found. The log of the \
                  server names the block.",
             ),
+            // Of one that others could have done without, nobody is told; so it may be done elsewhere, or when it is tried again.
             PeerError::Disk(_) => Self::new(
-                Code::InternalError,
-                "A disk failed while this was being done. The reason is in the log of the server.",
+                Code::ServiceUnavailable,
+                "A disk failed while this was being done. Please try again. The reason is in the log of the server.",
             ),
         };
         error.because(cause)
@@ -275,9 +276,14 @@ impl From<StoreError> for S3Error {
                 Code::ServiceUnavailable,
                 "The server is shutting down. Please try again.",
             ),
-            StoreError::Engine(_) | StoreError::Damaged { .. } => Self::new(
+            StoreError::Engine(_) => Self::new(
+                Code::ServiceUnavailable,
+                "The metadata database failed. Please try again. The reason is in the log of the server.",
+            ),
+            StoreError::Damaged { .. } => Self::new(
                 Code::InternalError,
-                "The metadata database failed. The reason is in the log of the server.",
+                "The metadata database holds something that cannot be read or is not whole. The log of the server \
+                 names it.",
             ),
         };
         error.because(cause)
@@ -351,12 +357,17 @@ mod tests {
         assert!(full.message.contains("Delete objects"), "it says what to do: {}", full.message);
         assert_eq!(S3Error::from(PeerError::Corrupt).headers, []);
         assert_eq!(S3Error::from(PeerError::Store(StoreError::Closed)).code.status(), 503);
+        // What others could have done instead, had there been enough of them.
+        let engine = StoreError::Engine("I/O error".to_owned());
+        for error in [PeerError::Store(engine), PeerError::Disk("I/O error".to_owned())] {
+            let error = S3Error::from(error);
+            assert_eq!((error.code.status(), &error.headers), (503, &full.headers));
+        }
     }
 
     #[test]
     fn reasons_of_the_machine_stay_on_the_machine() {
         let disk = S3Error::from(PeerError::Disk("/srv/secret: I/O error".to_owned()));
-        assert_eq!(disk.code, Code::InternalError);
         assert!(!disk.message.contains("/srv"));
     }
 
