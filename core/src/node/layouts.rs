@@ -184,7 +184,15 @@ impl Layouts {
                 return Ok(false);
             }
         };
-        let merged = self.working.merge(&theirs)?;
+        let mut both = self.working.clone();
+        let merged = both.merge(&theirs)?;
+        if let Err(reason) = both.check() {
+            log::error!(
+                "node {from} has layouts that do not fit to those here, and is not heeded: {reason}"
+            );
+            return Ok(false);
+        }
+        self.working = both;
         if let Some(version) = merged.conflict {
             log::error!(
                 "two different layouts were applied as version {version}, at two places that had lost each other. All nodes go by \

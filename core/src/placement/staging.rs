@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Parameters, Role};
+use super::layout::{NODES_MAX, Parameters, Role};
 use crate::{
     id::NodeId,
     table::access::Lww,
     time::{Stamp, Timestamp},
 };
+
+/// Nodes that something is believed to be staged for: at one node no more can be than a layout may have, and several may have been
+/// asked at once.
+const STAGED_MAX: usize = 4 * NODES_MAX;
+
+/// The latest stamp that is believed. Beyond it there would be no later one for what is staged next.
+const STAMP_MAX: Stamp = Stamp(u64::MAX >> 1);
 
 /// What the next layout is to change. A CRDT: a register for each node and one for the parameters; of two writers of one
 /// register, the later wins.
@@ -44,6 +51,27 @@ impl Staged {
     /// Whether anything is staged for `node`.
     pub fn names(&self, node: NodeId) -> bool {
         self.roles.contains_key(&node)
+    }
+
+    /// How many nodes something is staged for.
+    pub(super) fn len(&self) -> usize {
+        self.roles.len()
+    }
+
+    /// Whether this is something that can be staged: a peer or a disk may give anything.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.roles.len() > STAGED_MAX {
+            return Err(format!("roles are staged for {} nodes", self.roles.len()));
+        }
+        let roles = self.roles.values().filter_map(|role| role.value.as_ref());
+        roles.map(Role::check).find(Result::is_err).unwrap_or(Ok(())).map_err(|e| e.to_string())?;
+        if let Some(parameters) = self.parameters() {
+            parameters.check().map_err(|error| error.to_string())?;
+        }
+        if self.next(Timestamp(0)) > STAMP_MAX {
+            return Err("it was staged by a clock that is thousands of years ahead".to_owned());
+        }
+        Ok(())
     }
 
     pub(super) fn stage(&mut self, node: NodeId, role: Option<Role>, now: Timestamp) {

@@ -43,6 +43,17 @@ impl Trackers {
         }
     }
 
+    /// A claim about a version after `last`, if there is one.
+    pub(super) fn above(&self, last: u64) -> Option<u64> {
+        let claims = [&self.ack, &self.sync, &self.read].into_iter().flat_map(BTreeMap::values);
+        claims.copied().find(|version| *version > last)
+    }
+
+    /// How many nodes have claims, at the step where most have.
+    pub(super) fn len(&self) -> usize {
+        self.ack.len().max(self.sync.len()).max(self.read.len())
+    }
+
     /// Raises a tracker; says whether that was news.
     pub(super) fn raise(&mut self, step: Step, node: NodeId, version: u64) -> bool {
         // No claim at all: a row of zero would make two histories differ that say the same.

@@ -7,7 +7,7 @@ use crate::{
     id::{ClusterId, NodeId},
     placement::{
         explain::{self, Plan},
-        layout::{Layout, LayoutError, Parameters, Role},
+        layout::{Layout, LayoutError, NODES_MAX, Parameters, Role},
         solve::{self, SolveError},
         staging::Staged,
     },
@@ -112,6 +112,9 @@ impl History {
             return Err(StageError::NoRole(node));
         }
         role.as_ref().map_or(Ok(()), Role::check).map_err(StageError::Invalid)?;
+        if self.staged.len() >= NODES_MAX && !self.staged.names(node) {
+            return Err(StageError::Invalid(LayoutError::Nodes(self.staged.len() + 1)));
+        }
         self.staged.stage(node, role, now);
         Ok(())
     }
@@ -169,8 +172,11 @@ impl History {
                 None => roles.remove(&node),
             };
         }
-        let current = self.current().map(|layout| layout.parameters).unwrap_or_default();
-        (roles, self.staged.parameters().unwrap_or(current))
+        let current = self.current().map(|layout| layout.parameters);
+        let mut parameters = self.staged.parameters().or(current).unwrap_or_default();
+        // Staged elsewhere, perhaps, by who did not know of the first layout.
+        parameters.bits = current.map_or(parameters.bits, |current| current.bits);
+        (roles, parameters)
     }
 
     /// The next version that applying would make, and what it would mean. The same on every node that knows the same. Takes
