@@ -180,16 +180,22 @@ pub struct LayoutRevert {}
 #[argh(subcommand, name = "history")]
 pub struct LayoutHistory {}
 
-/// No longer wait for the nodes that are down.
+/// No longer wait for nodes that are dead for good: those named, or all that have been down for a minute.
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "skip-dead-nodes")]
 pub struct LayoutSkip {
+    /// one that is dead: the beginning of its id, or its host's name; may be repeated
+    #[argh(option)]
+    pub node: Vec<String>,
     /// for this version (default: the newest)
     #[argh(option)]
     pub version: Option<u64>,
     /// also give up data that only they have
     #[argh(switch)]
     pub allow_missing_data: bool,
+    /// really do it
+    #[argh(switch)]
+    pub yes: bool,
 }
 
 /// Begin a thorough look: tables, blocks, versions, uploads, block-refs, counters, rebalance, or scrub.

@@ -187,18 +187,49 @@ pub fn layout(client: &Client, args: args::Layout) -> Result<Done, Failure> {
         LayoutCommand::History(_) => {
             Ok(Done::new(client.get("GetClusterLayoutHistory")?, show::history))
         }
-        LayoutCommand::SkipDeadNodes(args) => {
-            let version = match args.version {
-                Some(version) => json!(version),
-                None => client.get("GetClusterLayout")?["version"].clone(),
-            };
-            let missing = args.allow_missing_data;
-            let body = json!({ "version": version, "allowMissingData": missing });
-            let json = client.post("ClusterLayoutSkipDeadNodes", &body)?;
-            let count = json["ackUpdated"].as_array().map_or(0, Vec::len);
-            Ok(Done::new(json, |_| format!("{count} nodes are down and no longer waited for.\n")))
-        }
+        LayoutCommand::SkipDeadNodes(args) => skip_dead(client, &args),
     }
+}
+
+fn skip_dead(client: &Client, args: &args::LayoutSkip) -> Result<Done, Failure> {
+    let status = client.get("GetClusterStatus")?;
+    let dead = args.node.iter().map(|name| resolve(client, name));
+    let dead: Vec<String> = dead.collect::<Result<_, _>>()?;
+    if !args.yes {
+        let down = if dead.is_empty() { down(&status) } else { dead };
+        return Err(match &down[..] {
+            [] => Failure::Failed("no node with a role is down".to_owned()),
+            down => Failure::Usage(format!(
+                "these would not be waited for any more: {}. If one of them still runs, what it has under way may be lost. \
+                 Add --yes if they are dead for good",
+                down.join(", ")
+            )),
+        });
+    }
+    let version = match args.version {
+        Some(version) => json!(version),
+        None => status["layoutVersion"].clone(),
+    };
+    let missing = args.allow_missing_data;
+    let body = json!({ "version": version, "allowMissingData": missing, "nodes": dead });
+    let json = client.post("ClusterLayoutSkipDeadNodes", &body)?;
+    Ok(Done::new(json, |json| {
+        let nodes = json["ackUpdated"].as_array().map_or(&[][..], Vec::as_slice);
+        if nodes.is_empty() {
+            return "No node is down.\n".to_owned();
+        }
+        let lines = nodes.iter().filter_map(Value::as_str);
+        lines.map(|id| format!("{id} is no longer waited for.\n")).collect()
+    }))
+}
+
+/// The ids of nodes with a role that the asked one is not connected to.
+fn down(status: &Value) -> Vec<String> {
+    let nodes = status["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+    let down = nodes.iter().filter(|node| {
+        node["isUp"] == false && (!node["role"].is_null() || node["draining"] == true)
+    });
+    down.filter_map(|node| node["id"].as_str().map(str::to_owned)).collect()
 }
 
 fn assign(client: &Client, args: args::LayoutAssign) -> Result<Done, Failure> {

@@ -47,6 +47,14 @@ The job queue has failed 2 times in a row; see the node's log.
 }
 
 #[test]
+fn those_that_are_down_and_waited_for_are_named_before_they_are_skipped() {
+    assert_eq!(down(&a_status()), [TWO]);
+    let mut status = a_status();
+    status["nodes"][1]["draining"] = json!(false);
+    assert_eq!(down(&status), [""; 0], "nothing waits for a node without a role");
+}
+
+#[test]
 fn the_layout_shows_what_is_staged() {
     let layout = json!({
         "version": 2,

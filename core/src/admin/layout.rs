@@ -285,11 +285,15 @@ pub(super) struct Skip {
     version: u64,
     #[serde(default)]
     allow_missing_data: bool,
+    /// Ours: who is dead for good. Without it, all that have been down for a minute.
+    #[serde(default)]
+    nodes: Vec<String>,
 }
 
 pub(super) async fn skip_dead(cx: Cx, skip: Skip) -> Result<Value, Error> {
-    let Skip { version, allow_missing_data: missing_data } = skip;
-    match cx.control(Command::SkipDead { version, missing_data }).await? {
+    let Skip { version, allow_missing_data: missing_data, nodes } = skip;
+    let nodes = nodes.iter().map(|id| node_id(id)).collect::<Result<_, _>>()?;
+    match cx.control(Command::SkipDead { version, nodes, missing_data }).await? {
         Report::Skipped(nodes) => {
             cluster::settled(cx).await?;
             let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();

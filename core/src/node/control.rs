@@ -1,5 +1,7 @@
 //! What an operator asks of the node's machine, by the Admin API.
 
+use std::time::Duration;
+
 use super::{Contact, Node, status::Status};
 use crate::{
     id::{ClusterId, NodeId},
@@ -11,6 +13,10 @@ use crate::{
     },
     time::Now,
 };
+
+/// How long a node must have been away to be taken for dead without being named: longer than a machine takes to start anew, and
+/// than a line that flaps takes to come back.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// Something for the machine to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +47,12 @@ pub enum Command {
     Apply(Box<Draft>),
     /// Drop what is staged → [`Report::Done`].
     Revert,
-    /// No longer wait for the nodes that are down → [`Report::Skipped`].
+    /// No longer wait for nodes that are dead → [`Report::Skipped`].
     SkipDead {
         /// For which version.
         version: u64,
+        /// Which, by the operator's word; if none are named, all with a role that have been away from this node for a while.
+        nodes: Vec<NodeId>,
         /// Also give up the data that only they have.
         missing_data: bool,
     },
@@ -76,6 +84,17 @@ pub enum Refusal {
     NoSuchVersion(u64),
     /// The command names this node itself, and that makes no sense.
     Myself,
+    /// No version in force names that node, so nothing waits for it.
+    NoMember(NodeId),
+    /// These are not dead: this node is connected to them, or was until just now.
+    Alive(Vec<NodeId>),
+    /// This node may be the one that is cut off.
+    Minority {
+        /// How many nodes with a role it reaches, itself counted.
+        reached: usize,
+        /// How many there are.
+        members: usize,
+    },
 }
 
 impl std::fmt::Display for Refusal {
@@ -87,6 +106,21 @@ impl std::fmt::Display for Refusal {
                 write!(f, "there is no layout version {version} in force")
             }
             Self::Myself => write!(f, "the node that is asked cannot do this to itself"),
+            Self::NoMember(node) => write!(f, "node {node} has no role in a layout in force"),
+            Self::Alive(nodes) => {
+                let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "not dead, or down for less than {} seconds: {}. Wait, or name the nodes that are dead for good",
+                    DEAD_AFTER.as_secs(),
+                    ids.join(", ")
+                )
+            }
+            Self::Minority { reached, members } => write!(
+                f,
+                "the asked node reaches {reached} of {members} nodes, so it may be the one that is cut off: ask another, or name \
+                 the nodes that are dead for good"
+            ),
         }
     }
 }
@@ -135,8 +169,13 @@ impl Node {
                 history.revert(wall);
                 Ok(())
             })?,
-            Command::SkipDead { version, missing_data } => {
-                return self.skip_dead(now, version, missing_data).map(Report::Skipped);
+            Command::SkipDead { version, nodes, missing_data } => {
+                let dead = self.dead(now, version, nodes)?;
+                self.stage(now, |history| {
+                    history.skip_dead(version, &dead, missing_data);
+                    Ok(())
+                })?;
+                return Ok(Report::Skipped(dead));
             }
             Command::Start(job) => self.schedule.hasten(now.mono, job),
         }
@@ -167,22 +206,28 @@ impl Node {
         self.change_layout(now, change).map_err(Refusal::Stage)
     }
 
-    fn skip_dead(
-        &mut self,
-        now: Now,
-        version: u64,
-        missing_data: bool,
-    ) -> Result<Vec<NodeId>, Refusal> {
+    /// Whom [`Command::SkipDead`] is about. That a node is not connected to this one says little: a line may be cut, this node may
+    /// be the one that is away, or the other just starts anew. So the operator names who is dead, or a majority must be here.
+    fn dead(&self, now: Now, version: u64, named: Vec<NodeId>) -> Result<Vec<NodeId>, Refusal> {
         if !self.history().active().any(|layout| layout.version == version) {
             return Err(Refusal::NoSuchVersion(version));
         }
-        let members = self.history().members().into_iter();
-        let dead = members.filter(|node| *node != self.view.node && !self.membership.is_up(*node));
-        let dead: Vec<NodeId> = dead.collect();
-        self.stage(now, |history| {
-            history.skip_dead(version, &dead, missing_data);
-            Ok(())
-        })?;
-        Ok(dead)
+        let members = self.history().members();
+        let me = self.view.node;
+        let is_up = |node: &NodeId| *node == me || self.membership.is_up(*node);
+        if let Some(stranger) = named.iter().find(|node| !members.contains(node)) {
+            return Err(Refusal::NoMember(*stranger));
+        }
+        if !named.is_empty() {
+            let alive: Vec<NodeId> = named.iter().copied().filter(is_up).collect();
+            return if alive.is_empty() { Ok(named) } else { Err(Refusal::Alive(alive)) };
+        }
+        let (up, down): (Vec<NodeId>, Vec<NodeId>) = members.iter().copied().partition(is_up);
+        if up.len() * 2 <= members.len() {
+            return Err(Refusal::Minority { reached: up.len(), members: members.len() });
+        }
+        let just_now = |node: &NodeId| self.membership.away(*node, now) < DEAD_AFTER;
+        let alive: Vec<NodeId> = down.iter().copied().filter(just_now).collect();
+        if alive.is_empty() { Ok(down) } else { Err(Refusal::Alive(alive)) }
     }
 }

@@ -89,6 +89,8 @@ pub(super) struct Peer {
     pub(super) missed: bool,
     /// When its last connection ended, or when it was first heard of.
     pub(super) seen: Timestamp,
+    /// The same by the clock that does not jump.
+    pub(super) lost: Instant,
 }
 
 impl Peer {

@@ -115,6 +115,7 @@ struct Exchange {
 /// See the [module](self).
 pub(super) struct Membership {
     me: NodeId,
+    started: Instant,
     pub(super) card: Card,
     /// Where this node listens, `HOST:PORT`: for people on this machine, if nothing else is known.
     pub(super) listens_at: Option<String>,
@@ -144,6 +145,7 @@ impl Membership {
     ) -> Result<Self, String> {
         let mut this = Self {
             me,
+            started: now.mono,
             card,
             listens_at: None,
             links: Links::default(),
@@ -201,7 +203,7 @@ impl Membership {
         {
             return;
         }
-        let fresh = || Peer { seen: now.wall, ..Peer::default() };
+        let fresh = || Peer { seen: now.wall, lost: now.mono, ..Peer::default() };
         let peer = self.peers.entry(known.id).or_insert_with(fresh);
         let mut news = false;
         for address in known.addresses.iter().take(NAMED_ADDRESSES) {
@@ -313,6 +315,14 @@ impl Membership {
         self.urgent.insert(peer);
     }
 
+    /// For how long this node has had no connection to that one: since it was first heard of, if there never was one.
+    pub(super) fn away(&self, id: NodeId, now: Now) -> Duration {
+        if self.is_up(id) {
+            return Duration::ZERO;
+        }
+        now.mono.since(self.peers.get(&id).map_or(self.started, |peer| peer.lost))
+    }
+
     /// A connection has ended, or an attempt has failed.
     pub(super) fn link_down(&mut self, now: Now, link: LinkId, reason: &str) {
         if let Some(attempt) = self.attempts.remove(&link) {
@@ -325,7 +335,7 @@ impl Membership {
             && let Some(entry) = self.peers.get_mut(&peer)
         {
             log::info!("node {peer} is down: {reason}");
-            entry.seen = now.wall;
+            (entry.seen, entry.lost) = (now.wall, now.mono);
             (entry.rtt, entry.skew, entry.call) = (None, None, None);
         }
     }

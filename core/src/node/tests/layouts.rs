@@ -3,10 +3,14 @@ use std::time::Duration;
 use super::net::{Net, id};
 use crate::{
     http::RequestHead,
-    id::ClusterId,
-    node::{Saved, layouts},
+    id::{ClusterId, NodeId},
+    node::{
+        Saved,
+        control::{Command, Refusal, Report},
+        layouts,
+    },
     placement::{
-        history::{ApplyError, History},
+        history::History,
         layout::{Parameters, Redundancy, Role},
         trackers::Step,
     },
@@ -63,6 +67,15 @@ fn apply(net: &mut Net, at: usize, hosts: &[usize], copies: u16) -> u64 {
     });
     result.unwrap();
     version
+}
+
+fn skip(net: &mut Net, at: usize, version: u64, dead: &[usize]) -> Result<Vec<NodeId>, Refusal> {
+    let nodes = dead.iter().map(|host| id(*host)).collect();
+    let command = Command::SkipDead { version, nodes, missing_data: true };
+    net.with(at, |node, now| node.control(now, command)).map(|report| match report {
+        Report::Skipped(nodes) => nodes,
+        other => panic!("{other:?}"),
+    })
 }
 
 /// Whether these go by this version alone.
@@ -184,15 +197,33 @@ fn a_dead_node_is_waited_for_until_it_is_skipped() {
     check(&net);
     let waiting = net.node(1).history().waiting_for();
     assert_eq!((waiting[0].step, &waiting[0].nodes[..]), (Step::Ack, &[id(3)][..]));
-    let skipped = net.with(1, |node, now| {
-        node.change_layout(now, |history| Ok::<_, ApplyError>(history.skip_dead(3, &[id(3)], true)))
-    });
-    assert_eq!(skipped, Ok(true));
+    assert_eq!(skip(&mut net, 1, 3, &[]), Ok(vec![id(3)]));
     net.until(SECOND * 20, |net| settled(net, &[0, 1, 2], 3));
     // It comes back, learns that it has no role any more, and serves nobody.
     net.start(3);
     net.until(SECOND * 20, |net| settled(net, &[3], 3));
     assert_eq!(net.with(3, |node, now| node.admit(now, head()).name()), "refusal");
+}
+
+#[test]
+fn only_the_dead_are_skipped() {
+    let mut net = grown(4);
+    apply(&mut net, 0, &[0, 1, 2, 3], 3);
+    run(&mut net, SECOND * 20, |net| settled(net, &[0, 1, 2, 3], 2));
+    assert_eq!(skip(&mut net, 0, 2, &[]), Ok(vec![]), "all are there");
+    assert_eq!(skip(&mut net, 0, 1, &[3]), Err(Refusal::NoSuchVersion(1)));
+    assert_eq!(skip(&mut net, 0, 2, &[9]), Err(Refusal::NoMember(id(9))));
+    assert_eq!(skip(&mut net, 0, 2, &[2, 3]), Err(Refusal::Alive(vec![id(2), id(3)])));
+    net.stop(3);
+    net.run(SECOND * 50);
+    assert_eq!(skip(&mut net, 0, 2, &[]), Err(Refusal::Alive(vec![id(3)])), "it may be back soon");
+    net.run(SECOND * 11);
+    assert_eq!(skip(&mut net, 0, 2, &[]), Ok(vec![id(3)]));
+    // Two of four: either half may be the one that is cut off.
+    net.stop(2);
+    net.run(SECOND * 61);
+    assert_eq!(skip(&mut net, 0, 2, &[]), Err(Refusal::Minority { reached: 2, members: 4 }));
+    assert_eq!(skip(&mut net, 0, 2, &[2, 3]), Ok(vec![id(2), id(3)]), "the operator knows");
 }
 
 #[test]

@@ -36,7 +36,8 @@ pub fn grows(binary: impl AsRef<Path>) {
         cluster.lead(0, &["node", "replace", &cluster.id(4), &cluster.id(new)]);
         cluster.lead(0, &["layout", "apply"]);
         // The old one will never say that it knows of the new layout.
-        cluster.lead(0, &["layout", "skip-dead-nodes"]);
+        let dead = cluster.id(4);
+        cluster.lead(0, &["layout", "skip-dead-nodes", "--node", &dead, "--yes"]);
         cluster.settle(3);
     });
     written.check(&cluster, &[0, 3, new]);
