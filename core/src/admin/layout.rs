@@ -17,7 +17,7 @@ use crate::{
     placement::{
         explain::{Failures, Plan},
         history::{ApplyError, Draft, History, Waiting},
-        layout::{Layout, Parameters, Redundancy, Role},
+        layout::{self, Layout, Parameters, Redundancy, Role},
         trackers::Step,
     },
     task::Cx,
@@ -80,40 +80,38 @@ impl RoleChange {
 }
 
 impl ParametersChange {
-    fn upon(&self, old: Parameters) -> Result<Parameters, Error> {
-        let redundancy = match self.zone_redundancy {
-            None => old.redundancy,
-            Some(ZoneRedundancy::Maximum) => Redundancy::Maximum,
-            Some(ZoneRedundancy::AtLeast(zones)) => Redundancy::AtLeast(zones),
-        };
+    fn parse(self) -> Result<layout::ParametersChange, Error> {
+        let redundancy = self.zone_redundancy.map(|zones| match zones {
+            ZoneRedundancy::Maximum => Redundancy::Maximum,
+            ZoneRedundancy::AtLeast(zones) => Redundancy::AtLeast(zones),
+        });
         let bits = match self.partitions {
-            None => old.bits,
-            Some(n) if n.is_power_of_two() => u8::try_from(n.ilog2()).unwrap_or(u8::MAX),
+            None => None,
+            Some(n) if n.is_power_of_two() => Some(u8::try_from(n.ilog2()).unwrap_or(u8::MAX)),
             Some(n) => {
                 return Err(Error::bad(format!("{n} partitions: it must be a power of two")));
             }
         };
-        let replication = self.replication_factor.unwrap_or(old.replication);
-        Ok(Parameters { replication, redundancy, bits })
+        Ok(layout::ParametersChange { replication: self.replication_factor, redundancy, bits })
     }
 }
 
 /// The layout in force, and what is staged.
 pub(super) fn get(status: &Status) -> Value {
-    layout_json(&status.history, status.history.current().map(AsRef::as_ref))
+    let layout = status.history.current().map(AsRef::as_ref);
+    layout_json(&status.history, status.parameters, layout)
 }
 
-fn layout_json(history: &History, layout: Option<&Layout>) -> Value {
+fn layout_json(history: &History, parameters: Parameters, layout: Option<&Layout>) -> Value {
     let staged = history.staged();
     let staged_roles = staged.roles().map(|(node, role)| match role {
         Some(role) => with(json!({ "id": node.to_string() }), role_json(role)),
         None => json!({ "id": node.to_string(), "remove": true }),
     });
-    let parameters = layout.map(|layout| layout.parameters);
     json!({
         "version": layout.map_or(0, |layout| layout.version),
         "roles": layout.map(roles_json).unwrap_or_default(),
-        "parameters": parameters_json(parameters.unwrap_or_default()),
+        "parameters": parameters_json(parameters),
         "partitionSize": layout.map_or(0, Layout::partition_size),
         "stagedRoleChanges": staged_roles.collect::<Vec<_>>(),
         "stagedParameters": staged.parameters().map(parameters_json),
@@ -156,13 +154,7 @@ fn with(mut object: Value, more: Value) -> Value {
 
 pub(super) async fn update(cx: Cx, update: Update) -> Result<Value, Error> {
     let roles = update.roles.into_iter().map(RoleChange::parse).collect::<Result<_, _>>()?;
-    let parameters = match update.parameters {
-        None => None,
-        Some(change) => {
-            let (_, proposed) = cluster::status(cx).await?.history.proposed();
-            Some(change.upon(proposed)?)
-        }
-    };
+    let parameters = update.parameters.map(ParametersChange::parse).transpose()?;
     staged(cx, Command::Stage { roles, parameters }).await
 }
 
@@ -200,7 +192,7 @@ pub(super) async fn preview(cx: Cx, view: &View) -> Result<Value, Error> {
             plan.stored = stored::in_all(cx, view, &status).await?;
             Ok(json!({
                 "message": lines(&plan),
-                "newLayout": layout_json(&History::default(), Some(&layout)),
+                "newLayout": layout_json(&History::default(), layout.parameters, Some(&layout)),
                 "plan": plan_json(&plan),
             }))
         }

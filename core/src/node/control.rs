@@ -9,7 +9,7 @@ use crate::{
     placement::{
         explain::Plan,
         history::{ApplyError, Draft, History, StageError},
-        layout::{Parameters, Role},
+        layout::{Parameters, ParametersChange, Role},
     },
     time::Now,
 };
@@ -29,8 +29,8 @@ pub enum Command {
     Stage {
         /// New roles.
         roles: Vec<(NodeId, Option<Role>)>,
-        /// New parameters.
-        parameters: Option<Parameters>,
+        /// What is to change of the parameters: those staged, or else those in force, or else those of the configuration.
+        parameters: Option<ParametersChange>,
     },
     /// Stage that a node gives its data to the others and leaves → [`Report::Done`].
     Drain(NodeId),
@@ -142,7 +142,9 @@ impl Node {
                 }
             }
             Command::Stage { roles, parameters } => {
-                let parameters = parameters.or_else(|| self.first_parameters());
+                let first = self.first_parameters();
+                let old = first.unwrap_or_else(|| self.history().proposed().1);
+                let parameters = parameters.map(|change| change.upon(old)).or(first);
                 self.change_layout(now, |history| {
                     roles
                         .into_iter()
@@ -187,8 +189,13 @@ impl Node {
     fn first_parameters(&self) -> Option<Parameters> {
         let history = self.history();
         let first = history.current().is_none() && history.staged().parameters().is_none();
+        first.then(|| self.configured_parameters())
+    }
+
+    /// What the configuration says about a cluster's first layout.
+    pub(super) fn configured_parameters(&self) -> Parameters {
         let replication = self.view.config.replication_factor;
-        first.then(|| Parameters { replication, ..Parameters::default() })
+        Parameters { replication, ..Parameters::default() }
     }
 
     /// Where the configuration and the layout in force disagree on the number of copies, the layout's; it is what counts.

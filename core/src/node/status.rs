@@ -6,7 +6,7 @@ use super::{Node, gossip::Space, links::LinkId};
 use crate::{
     id::NodeId,
     job::Job,
-    placement::history::History,
+    placement::{history::History, layout::Parameters},
     time::{Instant, Now, Timestamp},
 };
 
@@ -17,6 +17,8 @@ pub struct Status {
     pub node: NodeId,
     /// The layouts, what is staged, and how far each node has got.
     pub history: Arc<History>,
+    /// The parameters in force; before the first layout, those that it gets unless others are staged.
+    pub parameters: Parameters,
     /// Whether all of that is on this node's disk, so that others are told of it.
     pub settled: bool,
     /// Every node that is known, this one too, in order of id.
@@ -121,9 +123,11 @@ impl Node {
         }
         nodes.sort_by_key(|node| node.id);
         let jobs = self.schedule.lines();
+        let current = self.history().current().map(|layout| layout.parameters);
         Status {
             node: self.view.node,
             history: Arc::new(self.history().clone()),
+            parameters: current.unwrap_or_else(|| self.configured_parameters()),
             settled: **self.layouts.saved() == *self.history(),
             nodes,
             jobs: jobs.map(|(job, due, failures)| JobStatus { job, due, failures }).collect(),

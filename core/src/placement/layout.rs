@@ -140,6 +140,28 @@ impl Parameters {
     }
 }
 
+/// What is to change of [`Parameters`]; `None` stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ParametersChange {
+    /// See [`Parameters::replication`].
+    pub replication: Option<u16>,
+    /// See [`Parameters::redundancy`].
+    pub redundancy: Option<Redundancy>,
+    /// See [`Parameters::bits`].
+    pub bits: Option<u8>,
+}
+
+impl ParametersChange {
+    /// The changed parameters.
+    pub fn upon(self, old: Parameters) -> Parameters {
+        Parameters {
+            replication: self.replication.unwrap_or(old.replication),
+            redundancy: self.redundancy.unwrap_or(old.redundancy),
+            bits: self.bits.unwrap_or(old.bits),
+        }
+    }
+}
+
 impl Default for Parameters {
     fn default() -> Self {
         Self { replication: 3, redundancy: Redundancy::Maximum, bits: 8 }

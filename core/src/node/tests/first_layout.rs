@@ -1,7 +1,7 @@
 use crate::{
     id::NodeId,
     node::{Node, Saved, Setup, control::Command, layouts},
-    placement::layout::Parameters,
+    placement::layout::{Parameters, ParametersChange, Redundancy},
     seed::Seed,
     time::{Instant, Now, Timestamp},
     view::Config,
@@ -18,7 +18,7 @@ fn node(replication_factor: u16, alone: bool) -> Node {
     Node::new(setup, NOW).expect("nothing is damaged")
 }
 
-fn stage(node: &mut Node, parameters: Option<Parameters>) -> Option<Parameters> {
+fn stage(node: &mut Node, parameters: Option<ParametersChange>) -> Option<Parameters> {
     let roles = vec![(NodeId([7; 32]), Some(layouts::default_role(1 << 40)))];
     node.control(NOW, Command::Stage { roles, parameters }).expect("a sound role");
     node.history().staged().parameters()
@@ -30,8 +30,28 @@ fn the_configuration_says_how_many_copies_the_first_layout_makes() {
     let staged = stage(&mut fresh, None).expect("they are staged with the first role");
     assert_eq!(staged, Parameters { replication: 2, ..Parameters::default() });
     let chosen = Parameters { replication: 1, ..Parameters::default() };
-    assert_eq!(stage(&mut fresh, Some(chosen)), Some(chosen));
+    let change = ParametersChange { replication: Some(1), ..ParametersChange::default() };
+    assert_eq!(stage(&mut fresh, Some(change)), Some(chosen));
     assert_eq!(stage(&mut fresh, None), Some(chosen), "what somebody chose stays");
+}
+
+#[test]
+fn what_is_staged_first_changes_what_the_configuration_says_and_no_more() {
+    let mut fresh = node(2, false);
+    assert_eq!(fresh.status(NOW).parameters.replication, 2, "before anything is staged");
+    let redundancy = Some(Redundancy::AtLeast(1));
+    let change = ParametersChange { redundancy, ..ParametersChange::default() };
+    let changed =
+        Parameters { replication: 2, redundancy: Redundancy::AtLeast(1), ..Parameters::default() };
+    assert_eq!(stage(&mut fresh, Some(change)), Some(changed));
+    assert_eq!(fresh.status(NOW).parameters.replication, 2, "and after");
+    let change = ParametersChange { bits: Some(9), ..ParametersChange::default() };
+    assert_eq!(stage(&mut fresh, Some(change)), Some(Parameters { bits: 9, ..changed }));
+    let mut grown = node(3, true);
+    let change = ParametersChange { redundancy, ..ParametersChange::default() };
+    let upon = stage(&mut grown, Some(change)).expect("they are staged");
+    assert_eq!(upon.replication, 1, "a layout is in force, and its number stays");
+    assert_eq!(grown.status(NOW).parameters.redundancy, Redundancy::Maximum);
 }
 
 #[test]
