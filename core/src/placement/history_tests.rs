@@ -34,6 +34,7 @@ fn single() -> History {
 #[derive(Clone, Debug)]
 enum Command {
     Stage(u8, Option<u64>),
+    Forget(u8),
     Parameters(u16),
     Apply,
     Revert,
@@ -44,6 +45,7 @@ enum Command {
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         (1_u8..5, proptest::option::of(1_u64..4)).prop_map(|(n, c)| Command::Stage(n, c)),
+        (1_u8..5).prop_map(Command::Forget),
         (1_u16..3).prop_map(Command::Parameters),
         Just(Command::Apply),
         Just(Command::Revert),
@@ -68,6 +70,7 @@ fn run(history: &mut History, commands: &[Command], at: u64) {
                 let role = c.map(|c| role(if *n < 3 { "a" } else { "b" }, c << 20));
                 history.stage(node(*n), role, now).is_ok()
             }
+            Command::Forget(n) => history.forget_node(node(*n), now).is_ok(),
             Command::Parameters(replication) => {
                 let new = Parameters { replication: *replication, ..Parameters::default() };
                 history.stage_parameters(new, now).is_ok()
@@ -149,6 +152,26 @@ fn a_version_is_applied_only_as_it_was_worked_out() {
     assert_eq!(history.apply(draft.clone(), CLUSTER, late), Ok(draft.plan.clone()));
     assert_eq!(history.current().map(Arc::as_ref), Some(&draft.layout));
     assert_eq!(history.apply(draft, CLUSTER, late), Err(ApplyError::WrongVersion { next: 3 }));
+}
+
+#[test]
+fn a_node_that_is_forgotten_before_it_had_a_role_leaves_no_change_staged() {
+    let mut history = single();
+    let now = Timestamp(5);
+    history.stage(node(2), Some(role("b", 1 << 30)), now).expect("staged");
+    let before = history.clone();
+    history.forget_node(node(2), now).expect("it has no role");
+    assert!(history.staged().is_empty());
+    assert_eq!(history.staged().roles().count(), 0, "nobody leaves");
+    assert_eq!(apply(&mut history, 2, now), Err(ApplyError::NothingStaged));
+    assert_eq!(merged(&history, &before), history, "others learn of it");
+    assert_eq!(merged(&before, &history), history);
+    assert_eq!(History::decode(&history.encode()), Ok(history.clone()));
+    history.stage(node(2), Some(role("b", 1 << 30)), now).expect("staged");
+    assert_eq!(history.staged().roles().count(), 1, "it may be given one all the same");
+    let mut reverted = history.clone();
+    reverted.revert(now);
+    assert!(merged(&history, &reverted).staged().is_empty());
 }
 
 fn all_reach(history: &mut History, step: Step, version: u64) {

@@ -28,6 +28,9 @@ pub struct Staged {
     /// The new role of a node; `None` takes it out.
     #[serde(rename = "n", default)]
     roles: BTreeMap<NodeId, Lww<Option<Role>>>,
+    /// Until when what was staged for a node was unstaged again.
+    #[serde(rename = "u", default, skip_serializing_if = "BTreeMap::is_empty")]
+    unstaged: BTreeMap<NodeId, Stamp>,
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     parameters: Option<Lww<Parameters>>,
 }
@@ -60,8 +63,9 @@ impl Staged {
 
     /// Whether this is something that can be staged: a peer or a disk may give anything.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.roles.len() > STAGED_MAX {
-            return Err(format!("roles are staged for {} nodes", self.roles.len()));
+        let nodes = self.roles.len().max(self.unstaged.len());
+        if nodes > STAGED_MAX {
+            return Err(format!("roles are staged for {nodes} nodes"));
         }
         let roles = self.roles.values().filter_map(|role| role.value.as_ref());
         roles.map(Role::check).find(Result::is_err).unwrap_or(Ok(())).map_err(|e| e.to_string())?;
@@ -77,6 +81,13 @@ impl Staged {
     pub(super) fn stage(&mut self, node: NodeId, role: Option<Role>, now: Timestamp) {
         let at = self.next(now);
         self.roles.insert(node, Lww { at, value: role });
+    }
+
+    /// Nothing is staged for `node` any more. Unlike its removal, that is no change.
+    pub(super) fn unstage(&mut self, node: NodeId, now: Timestamp) {
+        let at = self.next(now);
+        self.unstaged.insert(node, at);
+        self.forget_cleared();
     }
 
     pub(super) fn stage_parameters(&mut self, parameters: Parameters, now: Timestamp) {
@@ -95,6 +106,10 @@ impl Staged {
             let ours = self.roles.entry(*node).or_insert_with(|| theirs.clone());
             *ours = ours.clone().merge(theirs.clone());
         }
+        for (node, theirs) in &other.unstaged {
+            let ours = self.unstaged.entry(*node).or_insert(*theirs);
+            *ours = (*theirs).max(*ours);
+        }
         self.parameters = match (self.parameters.take(), other.parameters.clone()) {
             (Some(ours), Some(theirs)) => Some(ours.merge(theirs)),
             (ours, theirs) => ours.or(theirs),
@@ -104,7 +119,10 @@ impl Staged {
 
     fn forget_cleared(&mut self) {
         let cleared = self.cleared;
-        self.roles.retain(|_, role| role.at > cleared);
+        self.unstaged.retain(|_, at| *at > cleared);
+        let unstaged = &self.unstaged;
+        let until = |node: &NodeId| unstaged.get(node).copied().unwrap_or(cleared);
+        self.roles.retain(|node, role| role.at > until(node));
         self.parameters = self.parameters.take().filter(|parameters| parameters.at > cleared);
     }
 
@@ -112,7 +130,8 @@ impl Staged {
     fn next(&self, now: Timestamp) -> Stamp {
         let roles = self.roles.values().map(|role| role.at);
         let parameters = self.parameters.as_ref().map(|parameters| parameters.at);
-        let seen = roles.chain(parameters).fold(self.cleared, Stamp::max);
+        let unstaged = self.unstaged.values().copied();
+        let seen = roles.chain(parameters).chain(unstaged).fold(self.cleared, Stamp::max);
         Stamp::past(now, seen)
     }
 }

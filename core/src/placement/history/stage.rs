@@ -153,7 +153,7 @@ impl History {
             return Err(StageError::InUse(node));
         }
         if self.staged.names(node) {
-            self.staged.stage(node, None, now);
+            self.staged.unstage(node, now);
         }
         Ok(())
     }
