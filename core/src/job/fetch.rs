@@ -184,7 +184,7 @@ async fn side_by_side(
 
 /// What came of a look at a block.
 enum Looked {
-    /// Nothing here refers to it, or another node holds it now.
+    /// Nothing here refers to it.
     NotNeeded,
     /// Its file is there and sound.
     Sound,
@@ -228,6 +228,11 @@ async fn look(cx: Cx, view: &View, block: Hash, value: &[u8]) -> Result<Looked, 
         Err(PeerError::Disk(reason)) => log::error!("block {block}: {reason}"),
         Err(error) => return Err(error),
     }
+    if !view.ring.holds(view.node, Position::of_block(block)) {
+        // Struck off, it would be missing if a layout gave its partition back before the reference is let go.
+        let reason = "its partition is other nodes' now; it will be let go when they have it";
+        return Ok(Looked::Failed { reason: reason.to_owned() });
+    }
     let payload = match from_peers(cx, view, block).await {
         Ok(payload) => payload,
         Err(reason) => return Ok(Looked::Failed { reason }),
@@ -245,11 +250,8 @@ async fn look(cx: Cx, view: &View, block: Hash, value: &[u8]) -> Result<Looked, 
     }
 }
 
-/// Whether this node has to have the block.
+/// Whether something here refers to the block.
 async fn is_needed(cx: Cx, view: &View, block: Hash) -> Result<bool, PeerError> {
-    if !view.ring.holds(view.node, Position::of_block(block)) {
-        return Ok(false);
-    }
     let keys = vec![(Table::BlockCount, key::block_count(block))];
     let Some(value) = quorum::get_local(cx, view, keys).await?.pop().flatten() else {
         return Ok(false);
@@ -306,7 +308,12 @@ async fn fail(
     let now = cx.now().wall;
     let errors = before.as_ref().map_or(0, |row| row.errors).saturating_add(1);
     let wait = backoff(errors);
-    log::error!("block {block}: {reason}; to be tried again in {} s", wait.as_secs());
+    let level = if view.ring.holds(view.node, Position::of_block(block)) {
+        log::Level::Error
+    } else {
+        log::Level::Debug
+    };
+    log::log!(level, "block {block}: {reason}; to be tried again in {} s", wait.as_secs());
     let row = BlockErrorRow {
         errors,
         first: before.map_or(now, |row| row.first),

@@ -1,11 +1,11 @@
 //! Lets go of what this node holds no longer: after a change of the layout, rows and blocks of partitions that are others' now.
 //!
-//! It begins once a single layout is in force, so that whoever holds a partition has pulled all its rows. Rows are forgotten
-//! here and live on there. A reference is forgotten only when every present holder of its block has answered, and each of them that
-//! needs the block has a file of it; the hook then queues the block to be reaped. Until then this node is a source for those who
-//! still have to fetch it.
+//! A partition that no layout in force gives to this node is all with others: a layout retires only when those of the next have
+//! pulled every row. Rows are forgotten here and live on there. A reference is forgotten only when every present holder of its
+//! block has answered, and each of them that needs the block has a file of it; the hook then queues the block to be reaped. Until
+//! then this node is a source for those who still have to fetch it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,10 @@ use crate::{
     flow,
     id::{Hash, NodeId, Position, VersionId},
     quorum,
-    store::{Op, Read, Table},
+    store::{
+        Op, Read, Table,
+        digest::{Fingerprint, Question, SHARDED},
+    },
     table::{
         self,
         block::{BlockCountRow, BlockRefRow},
@@ -30,11 +33,8 @@ use crate::{
 const ROWS: [Table; 6] =
     [Table::Object, Table::Upload, Table::Part, Table::Manifest, Table::Intent, Table::BlockList];
 
-/// How long it is taken for granted that nothing is left, once all has been gone through.
-const AGAIN: Duration = Duration::from_secs(24 * 3600);
-
-/// A reference that none of the holders knows is kept for so long: whoever was to bring it to them has had its time by then.
-const STRAY: Duration = Duration::from_secs(24 * 3600);
+/// Ranges of positions that are looked at together: with seven tables, fingerprints of 12 KiB.
+const RANGES: usize = 64;
 
 /// The row in [`Table::Meta`] that says how far letting go has come.
 const KEY: &[u8] = b"offload";
@@ -59,30 +59,45 @@ struct OffloadRow {
 /// Forgets what can be forgotten, for as long as a run may take.
 pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
     let version = view.ring.version();
-    // Several versions in force: the new holders are still pulling. None: nobody else holds anything.
-    if version == 0 || view.ring.oldest() != version || view.recovering {
+    // None: nobody else holds anything.
+    if version == 0 || view.recovering {
         return Ok(Verdict::Done);
     }
     let mut row = load(cx, view).await?;
     if row.version != version {
         row = OffloadRow { version, ..OffloadRow::default() };
     }
-    let now = cx.now().wall;
-    if row.ended.is_some_and(|ended| ended <= now && now < ended.after(AGAIN)) {
+    let strange = strange(view);
+    // Rows come also after the end: of requests that began by an older layout, and of detached calls.
+    let clean = is_clean(cx, view, &strange).await?;
+    if clean && row.ended.is_some() {
         return Ok(Verdict::Done);
     }
+    row.ended = clean.then_some(cx.now().wall);
     let slice = Slice::begin(cx, view);
-    let strange = strange(view);
+    let strange: Vec<Range> = strange.into_iter().map(keys).collect();
+    let walked =
+        if clean { Ok(Verdict::Done) } else { walk(cx, view, slice, &strange, &mut row).await };
+    save(cx, view, &row).await?;
+    walked
+}
+
+/// Goes over everything that is strange, rows first.
+async fn walk(
+    cx: Cx,
+    view: &View,
+    slice: Slice,
+    strange: &[Range],
+    row: &mut OffloadRow,
+) -> Result<Verdict, PeerError> {
     for table in ROWS {
-        for (first, until) in &strange {
+        for (first, until) in strange {
             if !forget(cx, view, slice, table, first.clone(), until.clone()).await? {
                 return Ok(Verdict::Paused);
             }
         }
     }
-    let walked = references(cx, view, slice, &strange, &mut row).await;
-    save(cx, view, &row).await?;
-    walked
+    references(cx, view, slice, strange, row).await
 }
 
 /// The version of the layout whose strangers' rows and blocks this node has let go of.
@@ -94,23 +109,47 @@ pub async fn offloaded(cx: Cx, view: &View) -> Result<Option<u64>, PeerError> {
     Ok(row.ended.map(|_| row.version))
 }
 
+/// First key, and first key not wanted.
 type Range = (Vec<u8>, Option<Vec<u8>>);
 
-/// The ranges of keys whose positions this node does not hold.
-fn strange(view: &View) -> Vec<Range> {
-    let bytes = |position: Position| position.0.to_be_bytes().to_vec();
-    let mut ranges: Vec<Range> = Vec::new();
+/// The ranges of positions that this node does not hold, both ends included.
+fn strange(view: &View) -> Vec<(Position, Position)> {
+    let mut ranges: Vec<(Position, Position)> = Vec::new();
     for (first, last) in view.ring.partitions() {
         if view.ring.holds(view.node, first) {
             continue;
         }
-        let until = last.0.checked_add(1).map(|next| bytes(Position(next)));
         match ranges.last_mut() {
-            Some((_, end)) if *end == Some(bytes(first)) => *end = until,
-            Some(_) | None => ranges.push((bytes(first), until)),
+            Some((_, end)) if end.0.checked_add(1) == Some(first.0) => *end = last,
+            Some(_) | None => ranges.push((first, last)),
         }
     }
     ranges
+}
+
+/// The keys of rows at a range of positions.
+fn keys((first, last): (Position, Position)) -> Range {
+    let bytes = |position: u16| position.to_be_bytes().to_vec();
+    (bytes(first.0), last.0.checked_add(1).map(bytes))
+}
+
+/// Whether there are no rows at these positions: a look at a few fingerprints.
+async fn is_clean(
+    cx: Cx,
+    view: &View,
+    strange: &[(Position, Position)],
+) -> Result<bool, PeerError> {
+    for some in strange.chunks(RANGES) {
+        let of = |table: Table| some.iter().map(move |(first, last)| (table, *first, *last));
+        let question = Question::Positions(SHARDED.into_iter().flat_map(of).collect());
+        let answer = quorum::read_local(cx, view, Read::Compare(question)).await?;
+        let fingerprints = answer.into_compared().fingerprints();
+        let fingerprints = fingerprints.expect("the node answers what it was asked");
+        if fingerprints.iter().any(|each| *each != Fingerprint::default()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Forgets a range of rows; false if the run has had its share before the end.
@@ -180,8 +219,8 @@ async fn references(
 struct Strange {
     /// The keys of its references.
     rows: Vec<Vec<u8>>,
-    /// Whether one of them is live and was made lately.
-    fresh: bool,
+    /// Those of them that are live and whose data may still come to be named.
+    fresh: BTreeSet<Vec<u8>>,
     /// Holders that need the block.
     needed: usize,
     /// Those of them that have a file of it.
@@ -193,7 +232,7 @@ struct Strange {
 impl Strange {
     /// Whether nobody loses anything by its going.
     fn may_go(&self) -> bool {
-        !self.unknown && self.held == self.needed && (self.needed > 0 || !self.fresh)
+        !self.unknown && self.held == self.needed && (self.needed > 0 || self.fresh.is_empty())
     }
 }
 
@@ -207,7 +246,11 @@ async fn let_go(cx: Cx, view: &View, page: Page) -> Result<u64, PeerError> {
         let data = VersionId::from_slice(data).ok_or_else(malformed)?;
         let row: BlockRefRow = table::decode(Table::BlockRef, &value).map_err(PeerError::Store)?;
         let block = blocks.entry(hash).or_default();
-        block.fresh |= row.is_live() && data.stamp().wall().after(STRAY) > cx.now().wall;
+        // No batch names data that is older; so whoever does not know of such a reference will not come to need the block.
+        let named_until = data.stamp().wall().after(view.config.tombstone_delay);
+        if row.is_live() && cx.now().wall <= named_until {
+            block.fresh.insert(row_key.clone());
+        }
         block.rows.push(row_key);
     }
     ask_holders(cx, view, &mut blocks).await;
@@ -220,7 +263,7 @@ async fn let_go(cx: Cx, view: &View, page: Page) -> Result<u64, PeerError> {
     Ok(kept.into_iter().map(|block| block.rows.len() as u64).sum())
 }
 
-/// Asks each holder once which of its blocks it needs and has.
+/// Asks each holder once what it knows of its blocks.
 async fn ask_holders(cx: Cx, view: &View, blocks: &mut BTreeMap<Hash, Strange>) {
     let mut by_holder: BTreeMap<NodeId, Vec<Hash>> = BTreeMap::new();
     for hash in blocks.keys() {
@@ -229,40 +272,54 @@ async fn ask_holders(cx: Cx, view: &View, blocks: &mut BTreeMap<Hash, Strange>) 
         }
     }
     for (holder, hashes) in by_holder {
-        let asked = ask(cx, holder, &hashes).await;
-        if let Err(error) = &asked {
+        if let Err(error) = ask(cx, holder, &hashes, blocks).await {
             log::debug!("offload: {holder:?} does not say which blocks it has: {error}");
-        }
-        for (index, hash) in hashes.iter().enumerate() {
-            let block = blocks.get_mut(hash).expect("made from the same blocks");
-            match &asked {
-                Ok(answers) => {
-                    let (needed, held) = answers[index];
-                    block.needed += usize::from(needed);
-                    block.held += usize::from(needed && held);
-                }
-                Err(_) => block.unknown = true,
+            for hash in &hashes {
+                blocks.get_mut(hash).expect("made from the same blocks").unknown = true;
             }
         }
     }
 }
 
-/// For each block, whether the node needs it and whether it has a file of it.
-async fn ask(cx: Cx, node: NodeId, blocks: &[Hash]) -> Result<Vec<(bool, bool)>, PeerError> {
-    let keys = blocks.iter().map(|block| (Table::BlockCount, key::block_count(*block))).collect();
-    let counts = cx.read(node, Read::Get(keys));
-    let held = cx.holds(node, blocks.to_vec());
-    let (counts, held) = flow::join(counts, held).await;
-    let (counts, held) = (counts?.into_values(), held?);
-    if counts.len() != blocks.len() || held.len() != blocks.len() {
+/// Asks a holder for each block whether it needs it and whether it has a file of it, and for each fresh reference whether it knows
+/// that it was dropped.
+async fn ask(
+    cx: Cx,
+    node: NodeId,
+    hashes: &[Hash],
+    blocks: &mut BTreeMap<Hash, Strange>,
+) -> Result<(), PeerError> {
+    let counts = hashes.iter().map(|hash| (Table::BlockCount, key::block_count(*hash)));
+    let fresh: Vec<(Hash, Vec<u8>)> = hashes
+        .iter()
+        .flat_map(|hash| blocks[hash].fresh.iter().map(|row_key| (*hash, row_key.clone())))
+        .collect();
+    let references = fresh.iter().map(|(_, row_key)| (Table::BlockRef, row_key.clone()));
+    let rows = cx.read(node, Read::Get(counts.chain(references).collect()));
+    let held = cx.holds(node, hashes.to_vec());
+    let (rows, held) = flow::join(rows, held).await;
+    let (rows, held) = (rows?.into_values(), held?);
+    if rows.len() != hashes.len() + fresh.len() || held.len() != hashes.len() {
         return Err(PeerError::Malformed);
     }
-    let answers = counts.into_iter().zip(held).map(|(count, held)| {
-        let row = count.map(|value| table::decode::<BlockCountRow>(Table::BlockCount, &value));
-        let row = row.transpose().map_err(PeerError::Store)?;
-        Ok((row.is_some_and(|row| row.refs > 0), held))
-    });
-    answers.collect()
+    let mut rows = rows.into_iter();
+    for (hash, held) in hashes.iter().zip(held) {
+        let count =
+            rows.next().expect("counted").map(|value| table::decode(Table::BlockCount, &value));
+        let count: Option<BlockCountRow> = count.transpose().map_err(PeerError::Store)?;
+        let needed = count.is_some_and(|row| row.refs > 0);
+        let block = blocks.get_mut(hash).expect("made from the same blocks");
+        block.needed += usize::from(needed);
+        block.held += usize::from(needed && held);
+    }
+    for ((hash, row_key), value) in fresh.into_iter().zip(rows) {
+        let row = value.map(|value| table::decode(Table::BlockRef, &value));
+        if row.transpose().map_err(PeerError::Store)? == Some(BlockRefRow::Dropped) {
+            let block = blocks.get_mut(&hash).expect("made from the same blocks");
+            block.fresh.remove(&row_key);
+        }
+    }
+    Ok(())
 }
 
 async fn load(cx: Cx, view: &View) -> Result<OffloadRow, PeerError> {

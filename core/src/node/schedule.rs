@@ -62,8 +62,14 @@ const PLANS: [Plan; 9] = [
     Plan { job: Job::Scrub, first: MINUTE, every: MINUTE, retry: MINUTE, retry_max: HOUR },
     // Each run takes up what is queued then, for some seconds at most; an empty look costs microseconds.
     Plan { job: Job::Fetch, first: SECOND, every: SECOND, retry: SECOND, retry_max: MINUTE },
-    // Once all is gone, a look costs one read; while the new holders still fetch, it asks them again.
-    Plan { job: Job::Offload, first: MINUTE, every: MINUTE, retry: MINUTE, retry_max: HOUR },
+    // Once all is gone, a look costs two reads; while the new holders still fetch, it asks them again, which costs them little.
+    Plan {
+        job: Job::Offload,
+        first: MINUTE,
+        every: MINUTE,
+        retry: MINUTE,
+        retry_max: Duration::from_secs(300),
+    },
     // An operator who has launched one is waiting; an empty look costs two reads.
     Plan {
         job: Job::Repair,

@@ -371,7 +371,9 @@ impl Body<'_> {
         let Some(value) = self.writer.get(Table::BlockCount, &key)? else { return Ok(()) };
         let row: BlockCountRow = table::decode(Table::BlockCount, &value)?;
         if row.refs == 0 {
-            self.writer.delete(Table::BlockCount, &key)?;
+            for table in [Table::BlockCount, Table::Fetch, Table::BlockError] {
+                self.writer.delete(table, &key)?;
+            }
             self.applied.reaped.push(block);
         }
         Ok(())

@@ -116,7 +116,7 @@ fn a_block_that_nobody_gives_waits_longer_each_time_and_comes_back_when_somebody
 }
 
 #[test]
-fn what_is_needed_no_more_or_held_elsewhere_is_struck_off() {
+fn a_block_of_others_is_not_fetched_until_its_partition_comes_back() {
     let blocks = [block(1), block(2)];
     let mut cluster = three(5, &blocks);
     let hash = blocks[0].hash();
@@ -126,7 +126,32 @@ fn what_is_needed_no_more_or_held_elsewhere_is_struck_off() {
     assert_eq!(cluster.run(0, Job::Fetch), Verdict::Done);
     assert!(cluster.given.is_empty());
     assert_eq!(cluster.nodes[0].count(Table::Fetch), 0);
-    // Referred to by nobody: the look that a read has asked for finds nothing to do.
+    cluster.set_layouts(&[&layout(3, 3, |_| vec![0, 1, 2])], 3, &[]);
+    cluster.pass(RETRY);
+    assert_eq!(cluster.run(0, Job::Fetch), Verdict::Done);
+    assert!(cluster.is_sound(0, hash));
+    cluster.nodes[0].check();
+}
+
+#[test]
+fn a_block_let_go_is_not_waited_for() {
+    let blocks = [block(1)];
+    let mut cluster = three(6, &blocks);
+    cluster.lose(0, blocks[0].hash());
+    look_at(&mut cluster, 0, blocks[0].hash());
+    cluster.set_layouts(&[&layout(2, 3, |_| vec![1, 2])], 2, &[]);
+    for job in [Job::Fetch, Job::Offload] {
+        assert_eq!(cluster.run(0, job), Verdict::Done);
+    }
+    cluster.pass(DELAYS.block);
+    assert_eq!(cluster.run(0, Job::Queue), Verdict::Done);
+    let world = &cluster.nodes[0];
+    assert_eq!((world.count(Table::BlockCount), world.count(Table::BlockError)), (0, 0));
+}
+
+#[test]
+fn what_nobody_refers_to_is_not_queued() {
+    let mut cluster = three(7, &[]);
     let unknown = block(7).hash();
     cluster
         .flow(1, move |cx, view| async move { crate::quorum::look_at(cx, &view, unknown).await });

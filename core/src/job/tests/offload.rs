@@ -172,6 +172,65 @@ fn rows_go_without_anything_being_dropped_elsewhere() {
     assert_eq!(left(1)[..4], [2, 1, 1, 1]);
 }
 
+/// A former holder of a block, and a holder that knows its reference as `row` or not at all.
+fn former(row: Option<BlockRefRow>) -> (Cluster, VersionId) {
+    let mut cluster = Cluster::new(4, 3);
+    let old = layout(1, 3, |_| vec![0]);
+    let new = layout(2, 3, |_| vec![1]);
+    let data = VersionId::new(crate::time::Stamp::from_wall(cluster.nodes[0].now.wall), [1; 8]);
+    cluster.set_layouts(&[&old], 1, &[]);
+    cluster.put_by(&old, data, &[block(1)]);
+    cluster.set_layouts(&[&new], 2, &[&old]);
+    if let Some(row) = row {
+        let (key, value) = (key::block_ref(block(1).hash(), data), table::encode(&row));
+        let op = Op::Merge { table: Table::BlockRef, key, value, inline: None };
+        cluster.nodes[1].apply_ops(vec![op]);
+    }
+    (cluster, data)
+}
+
+#[test]
+fn a_reference_that_a_holder_knows_to_be_dropped_goes() {
+    let (mut cluster, _) = former(Some(BlockRefRow::Dropped));
+    assert_eq!(cluster.run(0, Job::Offload), Verdict::Done);
+    assert_eq!(cluster.nodes[0].count(Table::BlockRef), 0);
+}
+
+#[test]
+fn a_reference_that_nobody_knows_stays_until_its_data_cannot_be_named() {
+    let (mut cluster, _) = former(None);
+    assert_eq!(cluster.run(0, Job::Offload), Verdict::Failed);
+    cluster.pass(DELAYS.tombstone + Duration::from_secs(1));
+    assert_eq!(cluster.run(0, Job::Offload), Verdict::Done);
+    assert_eq!(cluster.nodes[0].count(Table::BlockRef), 0);
+}
+
+#[test]
+fn what_comes_after_the_end_goes_too() {
+    let (mut cluster, data) = former(Some(BlockRefRow::Dropped));
+    assert_eq!(cluster.run(0, Job::Offload), Verdict::Done);
+    // From a request that began by the older layout.
+    cluster.nodes[0].apply_ops(vec![list_row(HERE, data, 0, &block(1))]);
+    let done = |cluster: &mut Cluster| {
+        cluster.flow(0, |cx, view| async move { offloaded(cx, &view).await })
+    };
+    assert_eq!(done(&mut cluster), Ok(Some(2)));
+    cluster.pass(Duration::from_secs(60));
+    assert_eq!(cluster.run(0, Job::Offload), Verdict::Done);
+    assert_eq!(cluster.nodes[0].count(Table::BlockList), 0);
+    assert_eq!(done(&mut cluster), Ok(Some(2)));
+}
+
+#[test]
+fn a_change_under_way_does_not_keep_what_no_layout_in_force_wants() {
+    let (mut cluster, _) = former(Some(BlockRefRow::Dropped));
+    let next = layout(3, 3, |_| vec![2]);
+    cluster.set_layouts(&[&layout(2, 3, |_| vec![1]), &next], 2, &[]);
+    cluster.nodes[0].apply_ops(vec![list_row(HERE, id(1), 0, &block(1))]);
+    cluster.run(0, Job::Offload);
+    assert_eq!(cluster.nodes[0].count(Table::BlockList), 0);
+}
+
 /// What happens next to a cluster of five.
 #[derive(Clone, Debug)]
 enum Move {
