@@ -167,6 +167,7 @@ fn access(samples: &mut Samples) {
         shards: 16,
         deleted: false,
         aliases: BTreeMap::from([("photos".to_owned(), lww(true))]),
+        seals: BTreeMap::new(),
     };
     samples.check(Table::Bucket, "bucket", &bucket);
     let permissions = Permissions { read: true, write: false, owner: true };

@@ -295,6 +295,7 @@ impl Change {
             shards: view.config.index_shards,
             deleted: false,
             aliases: BTreeMap::from([(name.to_owned(), Lww { at: self.stamp, value: true })]),
+            seals: BTreeMap::new(),
         };
         let key = name.as_bytes().to_vec();
         self.batch.guards.push(Guard::Absent { table: Table::Alias, key: key.clone() });

@@ -59,16 +59,17 @@ pub async fn change(
     name: &str,
     decide: impl Fn(&AliasRow) -> Option<Change>,
 ) -> Result<AliasRow, PeerError> {
-    let mut failures = 0;
+    let (mut failures, mut finished) = (0, None);
     for round in 0..ROUNDS {
         if round > 0 {
             let [byte] = cx.random();
             let pause = PAUSE * (u32::from(byte) % (1 << round.min(6))) + PAUSE;
             cx.sleep(pause, Reason("letting another proposer finish")).await;
         }
-        match Proposer::new(cx, view, name).run(&decide).await {
-            Ok(Some(settled)) => return Ok(settled),
-            Ok(None) => {}
+        match Proposer::new(cx, view, name).run(&decide, finished.as_ref()).await {
+            Ok(Round::Settled(settled)) => return Ok(settled),
+            Ok(Round::Finished(ballot)) => finished = Some(ballot),
+            Ok(Round::Lost) => {}
             Err(Stopped::Before(error)) => return Err(error),
             Err(Stopped::Within(error)) => {
                 failures += 1;
@@ -97,6 +98,16 @@ enum Stopped {
     Within(PeerError),
 }
 
+/// What came of a round.
+enum Round {
+    /// What the name stands for.
+    Settled(AliasRow),
+    /// What another had left half done, under this name's value, is done.
+    Finished(AliasRow),
+    /// Another proposer came in between.
+    Lost,
+}
+
 /// One round.
 struct Proposer<'a> {
     cx: Cx,
@@ -111,11 +122,12 @@ impl<'a> Proposer<'a> {
         Self { cx, view, key: name.as_bytes().to_vec(), sets }
     }
 
-    /// The settled value; `None` if another proposer came in between.
+    /// `finished` is what the rounds before have written into the tables.
     async fn run(
         &self,
         decide: impl Fn(&AliasRow) -> Option<Change>,
-    ) -> Result<Option<AliasRow>, Stopped> {
+        finished: Option<&AliasRow>,
+    ) -> Result<Round, Stopped> {
         let acceptors = self.read().await.map_err(Stopped::Before)?;
         let highest = acceptors.iter().map(|(_, acceptor)| acceptor.row.promised).max();
         let ballot = Ballot {
@@ -130,23 +142,39 @@ impl<'a> Proposer<'a> {
                 (*node, acceptor.value.clone(), row)
             })
             .collect();
-        let Some(promised) = self.swap(promised).await? else { return Ok(None) };
+        let Some(promised) = self.swap(promised).await? else { return Ok(Round::Lost) };
         let (current, accepted) = self.current(&acceptors);
-        let proposal = match (decide(&current), accepted) {
+        let half_done = accepted.as_ref().is_some_and(|accepted| {
+            let is_there = |acceptor: &Acceptor| {
+                let alias = acceptor.alias.as_ref();
+                alias.is_some_and(|alias| alias.bucket.at >= accepted.alias.bucket.at)
+            };
+            finished != Some(&accepted.alias)
+                && !accepted.rows.is_empty()
+                && !acceptors.iter().all(|(_, acceptor)| is_there(acceptor))
+        });
+        let change = decide(&current);
+        let goes_on = change.is_some();
+        let proposal = match (change, accepted) {
+            // Its rows have come to too few, and nobody will know of them once another value has taken its place.
+            (Some(_), Some(accepted)) if half_done => Accepted { ballot, ..accepted },
             (Some(change), _) => Accepted { ballot, alias: change.alias, rows: change.rows },
             (None, Some(accepted)) => Accepted { ballot, ..accepted },
             // It stands in the table alone: settled, and nothing to finish.
-            (None, None) => return Ok(Some(current)),
+            (None, None) => return Ok(Round::Settled(current)),
         };
         let next = promised.into_iter().map(|(node, row)| {
             let accepted = Some(proposal.clone());
             (node, Some(table::encode(&row)), BallotRow { promised: ballot, accepted })
         });
         if self.swap(next.collect()).await?.is_none() {
-            return Ok(None);
+            return Ok(Round::Lost);
         }
         self.publish(&proposal).await.map_err(Stopped::Within)?;
-        Ok(Some(proposal.alias))
+        Ok(match goes_on && half_done {
+            true => Round::Finished(proposal.alias),
+            false => Round::Settled(proposal.alias),
+        })
     }
 
     /// The register's value among a majority, and the proposal it comes from, if it does.

@@ -7,10 +7,11 @@ use super::{
     is_sole_copy,
     read::{fitting, merged},
     repair,
-    write::to_sets,
+    write::{reach, to_sets},
 };
 use crate::{
     effect::PeerError,
+    id::{NodeId, Position},
     store::{Answer, Batch, Op, Outcome, Read, Table},
     task::Cx,
     view::View,
@@ -81,4 +82,28 @@ fn learn(cx: Cx, view: &View, keys: Vec<(Table, Vec<u8>)>, values: &[Option<Vec<
 pub async fn write_full_copy(cx: Cx, view: &View, batch: Batch) -> Result<Outcome, PeerError> {
     let sets = view.ring.full_copy_write_sets();
     to_sets(&sets, view.ring.everyone(), |node| cx.commit(node, batch.clone())).await
+}
+
+/// The same, done when also a write quorum of each of `positions` has it: from then on no write of one of them gets past a guard
+/// that these rows make fail. Gives the nodes that have applied it by then, those quorums among them. For batches without guards.
+pub async fn write_full_copy_at(
+    cx: Cx,
+    view: &View,
+    positions: &[Position],
+    batch: Batch,
+) -> Result<Vec<NodeId>, PeerError> {
+    let mut sets = view.ring.full_copy_write_sets();
+    for position in positions {
+        for set in view.ring.write_sets(*position) {
+            if !sets.contains(&set) {
+                sets.push(set);
+            }
+        }
+    }
+    let mut reached = Vec::new();
+    let call = |node| cx.commit(node, batch.clone());
+    match reach(&sets, view.ring.everyone(), call, &mut reached).await? {
+        Outcome::Applied(_) => Ok(reached),
+        Outcome::Refused { guard } => panic!("guard {guard} of a batch without guards"),
+    }
 }

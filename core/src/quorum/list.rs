@@ -10,10 +10,10 @@ use super::{
 use crate::{
     effect::PeerError,
     flow::{Either, Window, either},
-    id::{NodeId, Position},
+    id::{BucketId, NodeId, Position},
     store::{Answer, Entry, List, Listing, Read},
     task::{Cx, Reason, Wait},
-    view::View,
+    view::{Replicas, View},
 };
 
 /// Doubtful prefixes that are looked into side by side.
@@ -36,19 +36,37 @@ pub async fn list(cx: Cx, view: &View, list: List) -> Result<Listing, PeerError>
         let read = Read::List(List { merged: false, ..list });
         return Ok(fitting(&read, cx.read(*node, read.clone()).await?)?.into_listing());
     }
-    Box::pin(several(cx, view, list)).await
+    Box::pin(several(cx, view, list, None)).await
+}
+
+/// The same as seen by `nodes`, so many of them that each write of one of the shards, by whatever layout in force, needs one.
+///
+/// # Errors
+/// [`PeerError`] if these are too few, or too few of them answer.
+pub async fn list_among(
+    cx: Cx,
+    view: &View,
+    list: List,
+    nodes: &[NodeId],
+) -> Result<Listing, PeerError> {
+    Box::pin(several(cx, view, list, Some(nodes))).await
 }
 
 /// The listing, page by page: replicas' pages shrink when they are merged, as deletions that one of them knows of take away what
 /// others still have.
-async fn several(cx: Cx, view: &View, list: List) -> Result<Listing, PeerError> {
+async fn several(
+    cx: Cx,
+    view: &View,
+    list: List,
+    among: Option<&[NodeId]>,
+) -> Result<Listing, PeerError> {
     let limit = list.limit;
     let mut entries: Vec<Entry> = Vec::new();
     // One more than asked for tells whether there are more.
     let page = limit.saturating_add(1).max(PAGE_MIN);
     let mut asked = List { merged: true, limit: page, ..list };
     loop {
-        let mut cover = Cover::new(cx, view, &asked);
+        let mut cover = Cover::new(cx, view, &asked, among)?;
         let answered = cover.run().await?;
         let need = |shard: u16| cover.need(shard);
         let merged = pages::merge(&asked, answered, need).map_err(PeerError::Store)?;
@@ -60,7 +78,7 @@ async fn several(cx: Cx, view: &View, list: List) -> Result<Listing, PeerError> 
             if some.is_empty() {
                 break;
             }
-            entries.extend(verified(cx, view, &asked, some).await?);
+            entries.extend(verified(cx, view, &asked, among, some).await?);
         }
         let more = entries.len() > limit;
         match merged.next {
@@ -78,6 +96,7 @@ async fn verified(
     cx: Cx,
     view: &View,
     list: &List,
+    among: Option<&[NodeId]>,
     lines: Vec<pages::Line>,
 ) -> Result<Vec<Entry>, PeerError> {
     let mut entries = Vec::with_capacity(lines.len());
@@ -99,7 +118,7 @@ async fn verified(
                 from: list.from.clone(),
                 ..*list
             };
-            let found = several(cx, view, under).await?;
+            let found = several(cx, view, under, among).await?;
             Ok::<_, PeerError>((!found.entries.is_empty()).then_some(line.entry))
         }));
     }
@@ -123,6 +142,24 @@ struct Shard {
 }
 
 impl Shard {
+    fn new(
+        view: &View,
+        number: u16,
+        bucket: BucketId,
+        among: Option<&[NodeId]>,
+    ) -> Result<Self, PeerError> {
+        let position = Position::of_shard(bucket, number);
+        let (order, need) = match among {
+            None => {
+                let replicas = view.ring.replicas(position);
+                // An empty ring has no quorum; nobody can be asked for it either.
+                (order(view, replicas.nodes), replicas.read_quorum().max(1))
+            }
+            Some(nodes) => writers(view, position, nodes)?,
+        };
+        Ok(Self { number, order, need, asked: 0, open: 0, answered: 0 })
+    }
+
     fn is_covered(&self) -> bool {
         self.answered >= self.need
     }
@@ -133,6 +170,25 @@ impl Shard {
         self.open += 1;
         Some(node)
     }
+}
+
+/// Those of `nodes` that hold `position`, and how many of them every write of it meets.
+fn writers(
+    view: &View,
+    position: Position,
+    nodes: &[NodeId],
+) -> Result<(Vec<NodeId>, usize), PeerError> {
+    let order = order(view, nodes);
+    let sets = view.ring.write_sets(position);
+    let present = |set: &Replicas<'_>| order.iter().filter(|node| set.nodes.contains(node)).count();
+    if sets.iter().any(|set| present(set) < set.write_quorum().max(1)) {
+        return Err(if view.recovering { PeerError::Syncing } else { PeerError::Unreachable });
+    }
+    let holders: Vec<NodeId> =
+        order.iter().filter(|node| view.ring.holds(**node, position)).copied().collect();
+    // Of several sets, all: which of them make a quorum of each is not worth finding out.
+    let need = if let [set] = &sets[..] { set.write_quorum() } else { holders.len() };
+    Ok((holders, need))
 }
 
 /// A call for a page of a listing.
@@ -149,20 +205,15 @@ struct Cover<'a> {
 }
 
 impl<'a> Cover<'a> {
-    fn new(cx: Cx, view: &'a View, list: &'a List) -> Self {
-        let shards = list.shards.iter().map(|number| {
-            let replicas = view.ring.replicas(Position::of_shard(list.bucket, *number));
-            Shard {
-                number: *number,
-                order: order(view, replicas.nodes),
-                // An empty ring has no quorum; nobody can be asked for it either.
-                need: replicas.read_quorum().max(1),
-                asked: 0,
-                open: 0,
-                answered: 0,
-            }
-        });
-        Self { cx, view, list, shards: shards.collect(), open: Open::new() }
+    fn new(
+        cx: Cx,
+        view: &'a View,
+        list: &'a List,
+        among: Option<&[NodeId]>,
+    ) -> Result<Self, PeerError> {
+        let numbers = list.shards.iter();
+        let shards = numbers.map(|number| Shard::new(view, *number, list.bucket, among));
+        Ok(Self { cx, view, list, shards: shards.collect::<Result<_, _>>()?, open: Open::new() })
     }
 
     fn need(&self, number: u16) -> usize {

@@ -18,8 +18,8 @@ mod write;
 
 pub use ballot::{Change, change, release};
 pub use blocks::{load_block, look_at, store_block};
-pub use full_copy::{confirm, get_local, read_local, write_full_copy};
-pub use list::list;
+pub use full_copy::{confirm, get_local, read_local, write_full_copy, write_full_copy_at};
+pub use list::{list, list_among};
 pub use read::read;
 pub use write::write;
 

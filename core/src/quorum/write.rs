@@ -54,6 +54,16 @@ pub(super) async fn to_sets(
     also: &[NodeId],
     call: impl Fn(NodeId) -> Commit,
 ) -> Result<Outcome, PeerError> {
+    reach(sets, also, call, &mut Vec::new()).await
+}
+
+/// [`to_sets`], and who has applied it by then.
+pub(super) async fn reach(
+    sets: &[Replicas<'_>],
+    also: &[NodeId],
+    call: impl Fn(NodeId) -> Commit,
+    reached: &mut Vec<NodeId>,
+) -> Result<Outcome, PeerError> {
     let mut nodes: Vec<NodeId> = Vec::new();
     for node in sets.iter().flat_map(|set| set.nodes).chain(also) {
         if !nodes.contains(node) {
@@ -81,6 +91,7 @@ pub(super) async fn to_sets(
             Ok(Outcome::Applied(applied)) => {
                 merged.superseded_by = merged.superseded_by.max(applied.superseded_by);
                 merged.reaped.extend(applied.reaped);
+                reached.push(node);
             }
             Ok(Outcome::Refused { guard }) => {
                 refused.get_or_insert(guard);

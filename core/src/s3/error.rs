@@ -120,6 +120,8 @@ codes! {
     NotImplemented = 501,
     /// The client's copy is current. Sent without a body.
     NotModified = 304,
+    /// Another request works against this one, and has got ahead of it.
+    OperationAborted = 409,
     /// A condition of the request does not hold.
     PreconditionFailed = 412,
     /// The presigned request or its date is outside the allowed window.
@@ -169,6 +171,12 @@ impl S3Error {
     /// The 501 of an operation, header or value that is not honoured. `what` names it.
     pub fn not_implemented(what: &str) -> Self {
         Self::new(Code::NotImplemented, format!("{what} is not implemented by this store."))
+    }
+
+    /// The 409 of a request that others have got ahead of too often.
+    pub fn aborted() -> Self {
+        let message = "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+        Self::new(Code::OperationAborted, message)
     }
 
     /// The 400 of a parameter, header or element with a meaningless value, named as AWS does in `ArgumentName` and

@@ -73,6 +73,12 @@ fn holds(guard: &Guard, at: Timestamp, snapshot: &dyn Writer) -> Result<bool, St
         Guard::Empty { bucket } => {
             Ok(counter(*bucket, snapshot)?.is_none_or(|counter| counter.objects == 0))
         }
+        Guard::Unsealed { bucket } => match snapshot.get(Table::Bucket, &bucket.0)? {
+            Some(value) => {
+                table::decode::<BucketRow>(Table::Bucket, &value).map(|row| !row.is_sealed())
+            }
+            None => Ok(true),
+        },
         Guard::Newest { key, version } => match snapshot.get(Table::Object, key)? {
             Some(value) => {
                 let row: ObjectRow = table::decode(Table::Object, &value)?;

@@ -162,6 +162,12 @@ pub enum Guard {
         /// The bucket.
         bucket: BucketId,
     },
+    /// Nobody is about to delete the bucket, as far as is known here. Asked for by the batch that makes an object, because whoever
+    /// deletes the bucket seals it and then looks whether there are any.
+    Unsealed {
+        /// The bucket.
+        bucket: BucketId,
+    },
     /// No object row stands here with this version or a greater one: the batch's own row will win. Asked for by rows whose
     /// data lives in rows of its own (blocks, parts), because a row that loses has its data dropped, and a writer that goes
     /// round again under a later version keeps its data. For the same reason a row replaced by one with the same data drops

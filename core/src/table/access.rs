@@ -43,6 +43,20 @@ pub struct BucketRow {
     /// Its names: true where the name is in use.
     #[serde(rename = "n")]
     pub aliases: BTreeMap<String, Lww<bool>>,
+    /// Of each name by which somebody has set out to delete the bucket, when it was set: for as long as it was not set again
+    /// since, the bucket is sealed. The later wins.
+    #[serde(rename = "d", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seals: BTreeMap<String, Stamp>,
+}
+
+impl BucketRow {
+    /// Whether the bucket takes no more objects, because somebody is about to delete it.
+    pub fn is_sealed(&self) -> bool {
+        let stands = |(name, at): (&String, &Stamp)| {
+            self.aliases.get(name).is_none_or(|used| used.at <= *at)
+        };
+        self.seals.iter().any(stands)
+    }
 }
 
 /// The value of a row in [`Table::AccessKey`](crate::store::Table::AccessKey), keyed by the access key id.

@@ -14,7 +14,10 @@ use super::{
     object::ObjectRow,
     upload::{IntentRow, ManifestRow, PartRow, UploadRow},
 };
-use crate::store::{Answer, Entry, Found, Listing, Read, StoreError, Table};
+use crate::{
+    store::{Answer, Entry, Found, Listing, Read, StoreError, Table},
+    time::Stamp,
+};
 
 /// A row with a schema and a merge.
 pub trait Row: Serialize + DeserializeOwned + Clone + PartialEq {
@@ -139,6 +142,14 @@ fn merge_maps<K: Ord, T: Ord>(
     a
 }
 
+fn later(mut a: BTreeMap<String, Stamp>, b: BTreeMap<String, Stamp>) -> BTreeMap<String, Stamp> {
+    for (name, theirs) in b {
+        let ours = a.entry(name).or_insert(theirs);
+        *ours = theirs.max(*ours);
+    }
+    a
+}
+
 impl Row for AliasRow {
     const TABLE: Table = Table::Alias;
 
@@ -157,6 +168,7 @@ impl Row for BucketRow {
             shards: self.shards.max(other.shards),
             deleted: self.deleted || other.deleted,
             aliases: merge_maps(self.aliases, other.aliases),
+            seals: later(self.seals, other.seals),
         }
     }
 }

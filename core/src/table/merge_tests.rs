@@ -98,12 +98,15 @@ fn alias() -> impl Strategy<Value = AliasRow> {
 }
 
 fn bucket() -> impl Strategy<Value = BucketRow> {
-    let bucket = (0..3_u64, 1..3_u16, any::<bool>(), btree_map("[ab]", lww(any::<bool>()), 0..3));
-    bucket.prop_map(|(created, shards, deleted, aliases)| BucketRow {
+    let aliases = btree_map("[ab]", lww(any::<bool>()), 0..3);
+    let seals = btree_map("[ab]", (0..3_u64).prop_map(Stamp), 0..3);
+    let bucket = (0..3_u64, 1..3_u16, any::<bool>(), aliases, seals);
+    bucket.prop_map(|(created, shards, deleted, aliases, seals)| BucketRow {
         created: Timestamp(created),
         shards,
         deleted,
         aliases,
+        seals,
     })
 }
 

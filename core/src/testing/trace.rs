@@ -98,6 +98,7 @@ fn condition(guard: &Guard) -> String {
         Guard::Before { .. } => "in time".to_owned(),
         Guard::Unchanged { table, .. } => format!("{} unchanged", table.name()),
         Guard::Empty { .. } => "bucket empty".to_owned(),
+        Guard::Unsealed { .. } => "bucket unsealed".to_owned(),
         Guard::Newest { .. } => "newest".to_owned(),
         Guard::Wanted { .. } => "data wanted".to_owned(),
         Guard::Held { .. } => "block held".to_owned(),

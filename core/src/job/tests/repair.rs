@@ -129,6 +129,7 @@ fn bucket_rows(bucket: BucketId) -> Vec<Op> {
         shards: 1,
         deleted: false,
         aliases: std::collections::BTreeMap::new(),
+        seals: std::collections::BTreeMap::new(),
     };
     let merge = |table, key: Vec<u8>, value| Op::Merge { table, key, value, inline: None };
     vec![

@@ -173,6 +173,7 @@ fn open_uploads_of_a_deleted_bucket_are_aborted_and_others_are_not() {
             shards: 1,
             deleted,
             aliases: std::collections::BTreeMap::new(),
+            seals: std::collections::BTreeMap::new(),
         };
         world.apply_ops(vec![merge(Table::Bucket, bucket.0.to_vec(), &row)]);
         for n in 0..70_u64 {

@@ -1,10 +1,12 @@
 //! S3 on several nodes in memory: what is promised, and in how many round trips.
 
 mod buckets;
+mod deletion;
 mod layouts;
 mod listings;
 mod multipart;
 mod names;
+mod orders;
 mod outages;
 mod repair;
 mod round_trips;

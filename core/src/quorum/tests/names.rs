@@ -1,5 +1,6 @@
 //! Two nodes create a bucket of one name at the same time: one wins, the other is told, whatever comes in which order.
 
+use super::orders::{by_chance, every_order, in_order};
 use crate::{
     store::{Snapshot, Table},
     table::{self, access::AliasRow},
@@ -50,26 +51,7 @@ fn play(nodes: usize, schedule: &[usize], same_owner: bool) -> Vec<usize> {
     let mut cluster = world(nodes);
     let rival = (!same_owner).then_some("rival");
     let mut sessions = [cluster.begin(0, create(None)), cluster.begin(1, create(rival))];
-    let mut choices = Vec::new();
-    while !sessions.iter().all(Session::is_done) {
-        let calls: Vec<_> = (0..2)
-            .flat_map(|at| sessions[at].calls().into_iter().map(move |(id, _)| (at, id)))
-            .collect();
-        if calls.is_empty() {
-            // Each waits for the other to finish.
-            for session in &mut sessions {
-                session.wake(&mut cluster);
-            }
-            continue;
-        }
-        let choice = schedule.get(choices.len()).copied().unwrap_or(0);
-        choices.push(calls.len());
-        let (at, id) = calls[choice];
-        sessions[at].deliver(&mut cluster, id);
-    }
-    for session in &mut sessions {
-        session.run(&mut cluster);
-    }
+    let choices = in_order(&mut cluster, &mut sessions, schedule);
     let [a, b] = &sessions;
     let loser = if same_owner { "409 BucketAlreadyOwnedByYou" } else { "409 BucketAlreadyExists" };
     assert_eq!(outcomes(a, b), ["200", loser], "{schedule:?}");
@@ -77,37 +59,24 @@ fn play(nodes: usize, schedule: &[usize], same_owner: bool) -> Vec<usize> {
     choices
 }
 
-/// Every order of the first `depth` calls, whichever goes first of those under way; and after those, as they come. How many.
-fn play_all(nodes: usize, depth: usize) -> usize {
-    let mut played = 0;
-    let mut schedule: Vec<usize> = Vec::new();
-    loop {
-        let choices = play(nodes, &schedule, played % 2 == 0);
-        played += 1;
-        // The next schedule in order: the last choice that can be another one.
-        schedule.resize(choices.len().min(depth), 0);
-        while let Some(last) = schedule.pop() {
-            if last + 1 < choices[schedule.len()] {
-                schedule.push(last + 1);
-                break;
-            }
-        }
-        if schedule.is_empty() {
-            return played;
-        }
-    }
-}
-
 /// Both are the majority of two, so each call counts, and no order is left out.
 #[test]
 fn every_order_of_two_creations_on_two_nodes_has_one_winner() {
-    let played = play_all(2, usize::MAX);
+    let mut owner = false;
+    let played = every_order(usize::MAX, |schedule| {
+        owner = !owner;
+        play(2, schedule, owner)
+    });
     assert!(played >= 20, "{played} orders");
 }
 
 #[test]
 fn every_order_of_the_first_calls_on_three_nodes_has_one_winner() {
-    let played = play_all(3, 8);
+    let mut owner = false;
+    let played = every_order(8, |schedule| {
+        owner = !owner;
+        play(3, schedule, owner)
+    });
     assert!(played > 288, "{played} orders");
 }
 
@@ -117,30 +86,7 @@ fn three_nodes_and_chance() {
         let mut cluster = world(3);
         let mut sessions =
             [cluster.begin(0, create(None)), cluster.begin(1, create(Some("rival")))];
-        let mut state = seed;
-        let mut chance = move |below: usize| {
-            state = u64::from_le_bytes(
-                blake3::hash(&state.to_le_bytes()).as_bytes()[..8].try_into().expect("eight"),
-            );
-            usize::try_from(state % below as u64).expect("small")
-        };
-        while !sessions.iter().all(Session::is_done) {
-            let calls: Vec<_> = (0..2)
-                .flat_map(|at| sessions[at].calls().into_iter().map(move |(id, _)| (at, id)))
-                .collect();
-            if calls.is_empty() || chance(20) == 0 {
-                let waiting = sessions.iter_mut().filter(|session| !session.is_done());
-                for session in waiting {
-                    session.wake(&mut cluster);
-                }
-            } else {
-                let (at, id) = calls[chance(calls.len())];
-                sessions[at].deliver(&mut cluster, id);
-            }
-        }
-        for session in &mut sessions {
-            session.run(&mut cluster);
-        }
+        by_chance(&mut cluster, &mut sessions, seed);
         let [a, b] = &sessions;
         assert_eq!(outcomes(a, b), ["200", "409 BucketAlreadyExists"], "seed {seed}");
         assert_one_bucket(&mut cluster, &[0, 1, 2]);

@@ -185,6 +185,7 @@ impl New<'_> {
             shards: self.shards,
             deleted: false,
             aliases: BTreeMap::from([(self.name.to_owned(), Lww { at, value: true })]),
+            seals: BTreeMap::new(),
         };
         let all = Permissions { read: true, write: true, owner: true };
         let mut key = self.key.clone();

@@ -6,4 +6,5 @@ pub mod head;
 pub mod list;
 pub mod location;
 pub mod name;
+pub(crate) mod seal;
 pub mod versioning;

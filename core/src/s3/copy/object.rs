@@ -223,7 +223,8 @@ async fn relabel(
     };
     let new = content.meta().cloned().unwrap_or(new);
     let write = Write { content, inline: None, guards, ops: Vec::new() };
-    Ok((row::write(cx, &call.view, target, write, None).await?, new))
+    let written = Box::pin(row::write(cx, &call.view, target, write, None)).await?;
+    Ok((written, new))
 }
 
 /// New references to the source's blocks, whose lists become one.
@@ -248,7 +249,7 @@ async fn refer(
         guards,
         ops: vec![blocks::close(position, copied.data)],
     };
-    let written = row::write(cx, view, target, write, None).await;
+    let written = Box::pin(row::write(cx, view, target, write, None)).await;
     if !matches!(written, Ok(Written::Done(_))) && quorum::is_sole(view, position) {
         ingest::drop_data(cx, view, position, copied.data).await;
     }
@@ -273,7 +274,8 @@ async fn inline(
         guards,
         ops: Vec::new(),
     };
-    Ok((row::write(cx, &call.view, target, write, None).await?, new))
+    let written = Box::pin(row::write(cx, &call.view, target, write, None)).await?;
+    Ok((written, new))
 }
 
 #[derive(Serialize)]

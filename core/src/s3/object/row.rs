@@ -7,6 +7,7 @@ use crate::{
     id::VersionId,
     quorum,
     s3::{
+        bucket::seal,
         call::Target,
         error::{Code, S3Error},
         ingest::{self, Ingested},
@@ -214,18 +215,46 @@ async fn commit(
     view: &View,
     target: &Target,
     version: VersionId,
-    guards: Vec<Guard>,
+    mut guards: Vec<Guard>,
     write: &Write,
     ingested: Option<&Ingested>,
 ) -> Result<Outcome, S3Error> {
+    let unsealed = guards.len();
+    if write.content != Content::Deleted {
+        guards.push(Guard::Unsealed { bucket: target.bucket });
+    }
+    for _ in 0..ROUNDS {
+        let guards = guards.clone();
+        let outcome = commit_once(cx, view, target, version, guards, write, ingested).await?;
+        if outcome != (Outcome::Refused { guard: unsealed }) {
+            return Ok(outcome);
+        }
+        // The same row again: where it has been applied already, nothing changes.
+        Box::pin(seal::lift(cx, view, target.bucket, &[target.position])).await?;
+    }
+    Err(S3Error::aborted())
+}
+
+fn commit_once(
+    cx: Cx,
+    view: &View,
+    target: &Target,
+    version: VersionId,
+    guards: Vec<Guard>,
+    write: &Write,
+    ingested: Option<&Ingested>,
+) -> impl Future<Output = Result<Outcome, S3Error>> {
     let row = ObjectRow { version, content: write.content.clone() };
     let mut ops = write.ops.clone();
     ops.push(merge(target, &row, write.inline.clone()));
-    match ingested {
-        Some(data) => ingest::finish(cx, view, target.position, data, guards, ops).await,
-        None => {
-            let batch = Batch { guards, ..Batch::new(cx.now().wall, ops) };
-            Ok(quorum::write(cx, view, target.position, batch).await?)
+    let position = target.position;
+    async move {
+        match ingested {
+            Some(data) => ingest::finish(cx, view, position, data, guards, ops).await,
+            None => {
+                let batch = Batch { guards, ..Batch::new(cx.now().wall, ops) };
+                Ok(quorum::write(cx, view, position, batch).await?)
+            }
         }
     }
 }

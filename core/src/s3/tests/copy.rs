@@ -25,8 +25,7 @@ fn a_small_object_is_copied_in_one_commit() {
     assert_eq!(host.ask(put).outcome(), "200");
     effects(&mut host);
     copy(&mut host, "/bucket/copy", "/bucket/a%20b?versionId=null");
-    let expected =
-        "Read object and payload\nCommit: object and 5 B if bucket live\nRespond 200 full";
+    let expected = "Read object and payload\nCommit: object and 5 B if bucket live, bucket unsealed\nRespond 200 full";
     assert_eq!(effects(&mut host), expected);
     let reply = host.ask(Ask::get("/bucket/copy"));
     assert_eq!((&reply.body[..], reply.header("x-amz-meta-colour")), (&b"hello"[..], Some("blue")));
@@ -82,7 +81,7 @@ fn a_copy_onto_itself_must_change_something_and_moves_nothing() {
         .header("content-type", "text/new");
     assert_eq!(host.ask(replace).outcome(), "200");
     let expected = "Read object and payload\n\
-        Commit: object if bucket live, object unchanged, newest\n\
+        Commit: object if bucket live, object unchanged, newest, bucket unsealed\n\
         Respond 200 full";
     assert_eq!(effects(&mut host), expected);
     assert_eq!(host.count(Table::Queue), queued);

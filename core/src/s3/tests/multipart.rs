@@ -78,7 +78,7 @@ fn parts_become_an_object_in_one_commit() {
     let reply = complete(&mut host, "/bucket/k", &upload, &[(2, &etags[0]), (9, &etags[1])]);
     assert_eq!(reply.outcome(), "200", "{}", reply.text());
     let expected = "Open\nCollect\nRead upload\nRead scan part\n\
-        Commit: manifest, upload, object if bucket live, upload live, part unchanged, part unchanged, newest\n\
+        Commit: manifest, upload, object if bucket live, upload live, part unchanged, part unchanged, newest, bucket unsealed\n\
         Respond 200 full";
     assert_eq!(effects(&mut host), expected);
     let whole = [first.clone(), last.clone()].concat();

@@ -12,7 +12,8 @@ use crate::{
 fn a_small_object_is_one_commit() {
     let mut host = Host::new();
     put(&mut host, "/bucket/k", "hello");
-    let expected = "Open\nPull\nCommit: object and 5 B if bucket live\nRespond 200 empty";
+    let expected =
+        "Open\nPull\nCommit: object and 5 B if bucket live, bucket unsealed\nRespond 200 empty";
     assert_eq!(effects(&mut host), expected);
     assert_eq!(get(&mut host, "/bucket/k"), b"hello");
 }
@@ -21,7 +22,8 @@ fn a_small_object_is_one_commit() {
 fn an_empty_object_is_one_commit() {
     let mut host = Host::new();
     put(&mut host, "/bucket/k", "");
-    let expected = "Open\nPull\nCommit: object and 0 B if bucket live\nRespond 200 empty";
+    let expected =
+        "Open\nPull\nCommit: object and 0 B if bucket live, bucket unsealed\nRespond 200 empty";
     assert_eq!(effects(&mut host), expected);
     let reply = host.ask(Ask::get("/bucket/k"));
     assert_eq!((reply.status, reply.len, reply.body.len()), (200, 0, 0));
@@ -33,7 +35,7 @@ fn an_object_of_one_block_is_one_effect() {
     let mut host = Host::new();
     put(&mut host, "/bucket/k", bytes(1000));
     let expected = "Open\nPull\n\
-        StoreBlock 1000 B: block_list, block_ref, object if bucket live, newest\n\
+        StoreBlock 1000 B: block_list, block_ref, object if bucket live, newest, bucket unsealed\n\
         Respond 200 empty";
     assert_eq!(effects(&mut host), expected);
     assert_eq!(get(&mut host, "/bucket/k"), bytes(1000));
@@ -50,7 +52,7 @@ fn an_object_of_many_blocks_has_an_intent_from_first_to_last() {
         StoreBlock 1000 B: block_list, block_ref\nPull\n\
         StoreBlock 1000 B: block_list, block_ref\n\
         StoreBlock 500 B: block_list, block_ref\n\
-        Commit: object, intent done if bucket live, newest\n\
+        Commit: object, intent done if bucket live, newest, bucket unsealed\n\
         Respond 200 empty";
     assert_eq!(effects(&mut host), expected);
     assert_eq!(get(&mut host, "/bucket/k"), bytes(4500));
