@@ -78,8 +78,7 @@ impl Node {
         self.membership.listens_at = Some(address);
     }
 
-    /// The attempt of a [`NodeEffect::Dial`](super::NodeEffect::Dial) has reached this very node: nobody else is looked for at that
-    /// address.
+    /// The attempt of a [`NodeEffect::Dial`](super::NodeEffect::Dial) has reached this very node.
     pub fn link_to_self(&mut self, now: Now, link: LinkId, address: String) {
         let me = self.view.node;
         self.link_up(now, link, me, address);

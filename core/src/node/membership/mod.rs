@@ -267,6 +267,10 @@ impl Membership {
             effects.push(NodeEffect::Close { link });
             return;
         };
+        if peer == self.me {
+            effects.push(NodeEffect::Close { link });
+            return self.met_myself(now, attempt);
+        }
         match attempt.target {
             Target::Peer(id) => {
                 self.peers.entry(id).and_modify(|peer| peer.dialling = false);
@@ -277,14 +281,22 @@ impl Membership {
                 bootstrap.backoff = Backoff::default();
             }
         }
-        if peer == self.me {
-            log::debug!("{address} is this node's own address");
-            effects.push(NodeEffect::Close { link });
-            return;
-        }
         self.insert(now, link, peer, address.clone(), true);
         if self.peers.get_mut(&peer).is_some_and(|peer| peer.reached(&address)) {
             self.save_soon(now);
+        }
+    }
+
+    /// An attempt has ended at this very node.
+    fn met_myself(&mut self, now: Now, attempt: Attempt) {
+        match attempt.target {
+            // It is not there. The address stays: it is told again and again by whoever believes in it.
+            Target::Peer(_) => self.failed(now, attempt, "the address is this node's own"),
+            Target::Bootstrap(index) => {
+                log::debug!("{} is this node's own address", attempt.address);
+                let bootstrap = &mut self.bootstrap[index];
+                (bootstrap.dialling, bootstrap.met) = (false, Some(self.me));
+            }
         }
     }
 

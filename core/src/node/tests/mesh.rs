@@ -184,3 +184,16 @@ fn a_node_does_not_look_for_others_where_it_listens_itself() {
     let status = net.with(0, |node, now| node.status(now));
     assert!(status.nodes.iter().any(|node| node.address.is_some()));
 }
+
+#[test]
+fn a_peer_that_is_said_to_be_at_the_own_address_is_dialled_ever_more_seldom() {
+    let mut net = Net::running(1);
+    let address = net.machines[0].address.clone();
+    net.run(SECOND * 10);
+    let before = net.dials;
+    net.with(0, |node, now| node.connect(now, Contact { id: Some(id(7)), address }));
+    net.run(SECOND * 60);
+    assert!(net.dials - before <= 8, "{} dials in a minute", net.dials - before);
+    net.run(SECOND * 600);
+    assert!(net.dials - before <= 60, "{} dials in eleven minutes", net.dials - before);
+}

@@ -317,14 +317,15 @@ impl Net {
             let pair = (from.0.min(*host), from.0.max(*host));
             self.machines[*host].node.is_some() && !self.cut.contains(&pair)
         });
+        if there == Some(from.0) {
+            // As the connection does: whoever is expected there.
+            let address = address.to_owned();
+            return self.with(from.0, |node, now| node.link_to_self(now, from.1, address));
+        }
         let found = there.filter(|host| expected.is_none_or(|id| self.machines[*host].id == id));
         let Some(host) = found else {
             return self.with(from.0, |node, now| node.link_down(now, from.1, "nobody there"));
         };
-        if host == from.0 {
-            let address = address.to_owned();
-            return self.with(host, |node, now| node.link_to_self(now, from.1, address));
-        }
         let (me, peer) = (self.machines[from.0].id, self.machines[host].id);
         let (name, _) = self.machines[from.0].address.rsplit_once(':').unwrap();
         let seen = format!("{name}:50000");
