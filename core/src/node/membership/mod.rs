@@ -57,7 +57,7 @@ pub(super) const NAMED_ADDRESSES: usize = 4;
 /// went by this one has been answered.
 const SUPERFLUOUS: Duration = Duration::from_secs(60);
 
-/// A node without a role that nobody has been connected to for so long is forgotten.
+/// A node without a role that this one has not been connected to for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(3600);
 
 /// How long a node of another cluster may stay connected: to learn that it is one.
@@ -86,6 +86,8 @@ pub(super) struct Brief {
 /// A place to find the cluster at.
 struct Bootstrap {
     address: String,
+    /// Who must be there, if that is known.
+    expected: Option<NodeId>,
     /// Who answered there last; ourselves, perhaps.
     met: Option<NodeId>,
     backoff: Backoff,
@@ -171,22 +173,18 @@ impl Membership {
     }
 
     /// Looks for a node at this place from now on.
-    pub(super) fn contact(&mut self, contact: Contact, now: Now) {
-        match contact.id {
-            Some(id) => {
-                self.learn(&Known { id, addresses: vec![contact.address] }, now);
-            }
-            None if self.bootstrap.iter().any(|other| other.address == contact.address) => {}
-            None => self.bootstrap.push(Bootstrap {
-                address: contact.address,
-                met: None,
-                backoff: Backoff::default(),
-                dialling: false,
-            }),
+    pub(super) fn contact(&mut self, Contact { id: expected, address }: Contact, now: Now) {
+        if let Some(id) = expected {
+            self.learn(&Known { id, addresses: vec![address.clone()] }, now);
+        }
+        let same = |other: &Bootstrap| (&other.address, other.expected) == (&address, expected);
+        if !self.bootstrap.iter().any(same) {
+            let (met, backoff, dialling) = (None, Backoff::default(), false);
+            self.bootstrap.push(Bootstrap { address, expected, met, backoff, dialling });
         }
     }
 
-    /// Forgets a peer. If it still runs, it comes back by itself.
+    /// Forgets a peer. If it still runs, it comes back by itself, or is met where this node was told to look.
     pub(super) fn forget(&mut self, peer: NodeId, now: Now, effects: &mut Effects) {
         let links: Vec<LinkId> = self.links.of(peer).map(|(link, _)| link).collect();
         for link in links {
@@ -436,7 +434,11 @@ impl Membership {
         let met = |id: NodeId| id == self.me || self.is_up(id);
         let own = |address: &Option<String>| address.as_ref() == Some(&place.address);
         let mine = own(&self.card.address) || own(&self.listens_at);
-        !place.dialling && !mine && !place.met.is_some_and(met)
+        // While the peer that must be there is known to be, it is dialled as that.
+        let peer = place.expected.and_then(|id| self.peers.get(&id));
+        let known = peer.is_some_and(|peer| peer.addresses.contains(&place.address));
+        let there = place.expected.or(place.met).is_some_and(met);
+        !place.dialling && !mine && !known && !there
     }
 
     fn dial(&mut self, now: Now, effects: &mut Effects) {
@@ -444,9 +446,9 @@ impl Membership {
             let place = &self.bootstrap[index];
             let due = place.backoff.at <= now.mono && self.attempts.len() < DIALS_MAX;
             if due && self.wants_bootstrap(place) {
-                let address = place.address.clone();
+                let (address, expected) = (place.address.clone(), place.expected);
                 self.bootstrap[index].dialling = true;
-                self.attempt(Target::Bootstrap(index), address, None, now, effects);
+                self.attempt(Target::Bootstrap(index), address, expected, now, effects);
             }
         }
         let due = |(id, peer): (&NodeId, &Peer)| {
@@ -492,9 +494,9 @@ impl Membership {
         for link in close {
             self.close(link, now, effects);
         }
-        let oldest = now.wall.before(FORGET);
+        // By the clock that is never set: a board without a battery begins in 1970, and then it is today.
         let gone = self.peers.iter().filter(|(id, peer)| {
-            peer.seen < oldest && !brief.members.contains(id) && !self.is_up(**id)
+            peer.lost < before(FORGET) && !brief.members.contains(id) && !self.is_up(**id)
         });
         let gone: Vec<NodeId> = gone.map(|(id, _)| *id).collect();
         for id in gone {

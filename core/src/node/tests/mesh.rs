@@ -120,6 +120,39 @@ fn nodes_without_a_role_are_forgotten_an_hour_after_they_were_last_seen() {
 }
 
 #[test]
+fn a_node_that_was_named_is_looked_for_however_long_it_is_away() {
+    let mut net = Net::new(2);
+    net.machines[0].bootstrap = vec![Contact { id: Some(id(1)), address: "host-1:1".to_owned() }];
+    net.machines[1].bootstrap.clear();
+    net.start(0);
+    net.run(SECOND * 3 * 3600);
+    net.start(1);
+    net.until(SECOND * 40, |net| net.is_mesh(&[0, 1]));
+    // Nor does it matter that it was elsewhere in between.
+    net.stop(1);
+    net.with(0, |node, now| node.forget(now, id(1)));
+    net.machines[1].saved.peers = None;
+    net.run(SECOND * 60);
+    net.start(1);
+    net.until(SECOND * 40, |net| net.is_mesh(&[0, 1]));
+}
+
+#[test]
+fn nobody_is_forgotten_because_the_clock_is_set() {
+    let mut net = Net::running(2);
+    net.until(SECOND * 10, |net| net.is_mesh(&[0, 1]));
+    net.run(SECOND * 10);
+    (0..2).for_each(|host| net.stop(host));
+    net.start(0);
+    net.run(SECOND * 3);
+    net.machines[0].skew = SECOND * 50 * 365 * 86400;
+    net.run(SECOND * 60);
+    assert!(net.node(0).membership.peers.contains_key(&id(1)));
+    net.run(SECOND * 3700);
+    assert!(!net.node(0).membership.peers.contains_key(&id(1)), "after an hour, it is");
+}
+
+#[test]
 fn a_clock_that_differs_is_noticed() {
     let mut net = Net::new(2);
     net.machines[1].skew = Duration::from_secs(60);
