@@ -46,9 +46,20 @@ pub(super) struct Backoff {
 impl Backoff {
     /// One more failure. `round` is how many attempts make the wait double.
     pub(super) fn fail(&mut self, now: Instant, round: usize, seed: &mut Seed) {
+        self.fail_up_to(BACKOFF_MAX, now, round, seed);
+    }
+
+    /// The same, with `most` as the longest wait.
+    pub(super) fn fail_up_to(
+        &mut self,
+        most: Duration,
+        now: Instant,
+        round: usize,
+        seed: &mut Seed,
+    ) {
         let rounds = self.failures / u32::try_from(round.max(1)).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
-        let wait = BACKOFF.saturating_mul(1 << rounds.min(16)).min(BACKOFF_MAX);
+        let wait = BACKOFF.saturating_mul(1 << rounds.min(16)).min(most);
         // Half of it at random, so that nodes that lost each other at once do not come back at once.
         let wait = wait / 2 + Duration::from_millis(seed.below(1 + half_millis(wait)));
         self.at = now.after(wait);

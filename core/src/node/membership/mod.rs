@@ -57,6 +57,10 @@ pub(super) const NAMED_ADDRESSES: usize = 4;
 /// went by this one has been answered.
 const SUPERFLUOUS: Duration = Duration::from_secs(60);
 
+/// The longest wait before this node looks again where it has met itself. A name may stand for all nodes of a cluster: then
+/// another answers next time, soon enough because the first waits are short.
+const MYSELF_MAX: Duration = Duration::from_secs(300);
+
 /// A node without a role that this one has not been connected to for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(3600);
 
@@ -294,6 +298,7 @@ impl Membership {
                 log::debug!("{} is this node's own address", attempt.address);
                 let bootstrap = &mut self.bootstrap[index];
                 (bootstrap.dialling, bootstrap.met) = (false, Some(self.me));
+                bootstrap.backoff.fail_up_to(MYSELF_MAX, now.mono, 1, &mut self.seed);
             }
         }
     }
@@ -431,13 +436,12 @@ impl Membership {
 
     fn wants_bootstrap(&self, place: &Bootstrap) -> bool {
         // Whoever was met there is looked for at its own addresses; but if it stays away, another may be there by now.
-        let met = |id: NodeId| id == self.me || self.is_up(id);
         let own = |address: &Option<String>| address.as_ref() == Some(&place.address);
         let mine = own(&self.card.address) || own(&self.listens_at);
         // While the peer that must be there is known to be, it is dialled as that.
         let peer = place.expected.and_then(|id| self.peers.get(&id));
         let known = peer.is_some_and(|peer| peer.addresses.contains(&place.address));
-        let there = place.expected.or(place.met).is_some_and(met);
+        let there = place.expected.or(place.met).is_some_and(|id| self.is_up(id));
         !place.dialling && !mine && !known && !there
     }
 

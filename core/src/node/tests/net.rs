@@ -65,6 +65,8 @@ pub(super) struct Net {
     next: u64,
     /// Both ends of each connection.
     wires: BTreeMap<End, End>,
+    /// This address leads to each of these in turn.
+    pub(super) alias: (&'static str, Vec<usize>),
     /// Pairs that cannot talk.
     pub(super) cut: BTreeSet<(usize, usize)>,
     /// How many messages have been sent, and their bytes.
@@ -101,6 +103,7 @@ impl Net {
             events: BTreeMap::new(),
             next: 0,
             wires: BTreeMap::new(),
+            alias: ("all:1", Vec::new()),
             cut: BTreeSet::new(),
             sent: (0, 0),
             dials: 0,
@@ -312,7 +315,11 @@ impl Net {
     }
 
     fn dialled(&mut self, from: End, address: &str, expected: Option<NodeId>) {
-        let there = self.machines.iter().position(|machine| machine.address == address);
+        let mut there = self.machines.iter().position(|machine| machine.address == address);
+        if address == self.alias.0 && !self.alias.1.is_empty() {
+            there = self.alias.1.first().copied();
+            self.alias.1.rotate_left(1);
+        }
         let there = there.filter(|host| {
             let pair = (from.0.min(*host), from.0.max(*host));
             self.machines[*host].node.is_some() && !self.cut.contains(&pair)
