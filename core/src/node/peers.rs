@@ -23,6 +23,9 @@ const BACKOFF: Duration = Duration::from_secs(1);
 /// are all away cost two attempts a second.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// A connection that has lived for so long was a good one. Longer than it takes to notice that the other end is silent.
+const STEADY: Duration = Duration::from_secs(30);
+
 /// Attempts in a row that must fail before a peer's addresses are all held to be out of date, and the log says so.
 pub(super) const FAILURES_DOWN: u32 = 5;
 
@@ -62,7 +65,17 @@ impl Backoff {
         let wait = BACKOFF.saturating_mul(1 << rounds.min(16)).min(most);
         // Half of it at random, so that nodes that lost each other at once do not come back at once.
         let wait = wait / 2 + Duration::from_millis(seed.below(1 + half_millis(wait)));
-        self.at = now.after(wait);
+        self.at = self.at.max(now.after(wait));
+    }
+
+    /// A connection has ended that had been up for so long. After one that was good, the next is tried at once; else it waits
+    /// as after a first failure, because what ends connections as soon as they are up may go on doing so.
+    pub(super) fn fell(&mut self, lived: Duration, now: Instant, seed: &mut Seed) {
+        self.failures = 0;
+        match lived >= STEADY {
+            true => self.at = Instant(0),
+            false => self.fail(now, 1, seed),
+        }
     }
 }
 
@@ -140,12 +153,6 @@ impl Peer {
         Some(address)
     }
 
-    /// It is connected.
-    pub(super) fn connected(&mut self) {
-        self.backoff = Backoff::default();
-        self.turn = 0;
-    }
-
     /// The round trip of one exchange (RFC 6298 §2: an eighth of each new one).
     pub(super) fn measured(&mut self, rtt: Duration) {
         self.rtt = Some(self.rtt.map_or(rtt, |smooth| (smooth * 7 + rtt) / 8));
@@ -161,13 +168,20 @@ mod tests {
         let (mut backoff, mut seed) = (Backoff::default(), Seed::new([1; 32]));
         let mut waits = Vec::new();
         for _ in 0..14 {
-            backoff.fail(Instant(0), 2, &mut seed);
-            waits.push(backoff.at.since(Instant(0)).as_millis());
+            let before = backoff.at;
+            backoff.fail(before, 2, &mut seed);
+            waits.push(backoff.at.since(before).as_millis());
         }
         for (at, wait) in waits.iter().enumerate() {
             let full = (1000 << (at / 2)).min(30_000);
             assert!((full / 2..=full).contains(wait), "{waits:?}");
         }
+        let (now, second) = (backoff.at, Duration::from_secs(1));
+        backoff.fell(second * 20, now, &mut seed);
+        assert_eq!(backoff.failures, 1, "it was up, and did not stay");
+        assert!((now.after(second / 2)..=now.after(second)).contains(&backoff.at));
+        backoff.fell(second * 60, now, &mut seed);
+        assert_eq!((backoff.failures, backoff.at), (0, Instant(0)));
     }
 
     #[test]

@@ -280,7 +280,6 @@ impl Membership {
             Target::Bootstrap(index) => {
                 let bootstrap = &mut self.bootstrap[index];
                 (bootstrap.dialling, bootstrap.met) = (false, Some(peer));
-                bootstrap.backoff = Backoff::default();
             }
         }
         self.insert(now, link, peer, address.clone(), true);
@@ -318,9 +317,7 @@ impl Membership {
         let link = Link { peer, outbound, address, since: now.mono, boot: None };
         self.links.insert(id, link);
         let entry = self.peers.entry(peer).or_default();
-        if entry.foreign.is_none() {
-            entry.connected();
-        }
+        entry.turn = 0;
         if !was_up {
             log::info!("node {peer} is up");
             // It may have restarted, and know nothing any more.
@@ -344,7 +341,7 @@ impl Membership {
             log::debug!("cannot connect to {}: {reason}", attempt.address);
             self.failed(now, attempt, reason);
         }
-        let Some(Link { peer, address, .. }) = self.links.remove(link) else { return };
+        let Some(Link { peer, address, since, .. }) = self.links.remove(link) else { return };
         log::debug!("the connection to {peer} at {address} has ended: {reason}");
         if !self.is_up(peer)
             && let Some(entry) = self.peers.get_mut(&peer)
@@ -352,6 +349,11 @@ impl Membership {
             log::info!("node {peer} is down: {reason}");
             (entry.seen, entry.lost) = (now.wall, now.mono);
             (entry.rtt, entry.skew, entry.call) = (None, None, None);
+            let (lived, seed) = (now.mono.since(since), &mut self.seed);
+            entry.backoff.fell(lived, now.mono, seed);
+            for place in self.bootstrap.iter_mut().filter(|place| place.met == Some(peer)) {
+                place.backoff.fell(lived, now.mono, seed);
+            }
         }
     }
 

@@ -245,3 +245,20 @@ fn a_peer_that_is_said_to_be_at_the_own_address_is_dialled_ever_more_seldom() {
     net.run(SECOND * 600);
     assert!(net.dials - before <= 60, "{} dials in eleven minutes", net.dials - before);
 }
+
+#[test]
+fn connections_that_fall_as_soon_as_they_are_up_do_not_come_in_a_loop() {
+    let mut net = Net::new(2);
+    net.machines[0].hangs_up = true;
+    (0..2).for_each(|host| net.start(host));
+    net.run(SECOND * 60);
+    // One knows the other by a name and by its address, and the other by that alone.
+    assert!(net.dials <= 3 * 120, "{} dials in a minute", net.dials);
+    net.machines[0].hangs_up = false;
+    net.until(SECOND * 40, |net| net.is_mesh(&[0, 1]));
+    net.run(SECOND * 60);
+    net.set_cut(0, 1, true);
+    net.set_cut(0, 1, false);
+    let took = net.until(SECOND * 40, |net| net.is_mesh(&[0, 1]));
+    assert!(took < SECOND, "a line that was good is tried at once: {took:?}");
+}

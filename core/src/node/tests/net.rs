@@ -47,6 +47,8 @@ pub(super) struct Machine {
     pub(super) saved: Saved,
     pub(super) skew: Duration,
     pub(super) disk_fails: bool,
+    /// It closes every connection as soon as it is up.
+    pub(super) hangs_up: bool,
     /// Its data cannot be fetched.
     pub(super) stuck: bool,
     /// Its jobs end only when they are broken off.
@@ -90,6 +92,7 @@ impl Net {
                 saved: Saved::default(),
                 skew: Duration::ZERO,
                 disk_fails: false,
+                hangs_up: false,
                 stuck: false,
                 jobs_hang: false,
                 boot: 0,
@@ -341,6 +344,9 @@ impl Net {
         self.wires.insert((host, link), from);
         self.drain(host);
         self.with(from.0, |node, now| node.link_up(now, from.1, peer, address.to_owned()));
+        if self.machines[host].hangs_up {
+            self.hang_up((host, link));
+        }
     }
 
     fn handle(&mut self, event: Event) {
