@@ -447,28 +447,30 @@ impl Membership {
         !place.dialling && !mine && !known && !there
     }
 
+    /// Begins the attempts that are due, as many as there is room for: who has waited longest goes first, so that those who
+    /// never answer do not keep the places to themselves.
     fn dial(&mut self, now: Now, effects: &mut Effects) {
-        for index in 0..self.bootstrap.len() {
-            let place = &self.bootstrap[index];
-            let due = place.backoff.at <= now.mono && self.attempts.len() < DIALS_MAX;
-            if due && self.wants_bootstrap(place) {
-                let (address, expected) = (place.address.clone(), place.expected);
-                self.bootstrap[index].dialling = true;
-                self.attempt(Target::Bootstrap(index), address, expected, now, effects);
-            }
-        }
-        let due = |(id, peer): (&NodeId, &Peer)| {
-            (peer.backoff.at <= now.mono && self.wants_dial(*id, peer)).then_some(*id)
-        };
-        let due: Vec<NodeId> = self.peers.iter().filter_map(due).collect();
-        for id in due {
-            if self.attempts.len() >= DIALS_MAX {
-                return;
-            }
-            let peer = self.peers.get_mut(&id).expect("it is due");
-            let address = peer.next_address().expect("it wants to be dialled");
-            peer.dialling = true;
-            self.attempt(Target::Peer(id), address, Some(id), now, effects);
+        let places = self.bootstrap.iter().enumerate();
+        let places = places.filter(|(_, place)| self.wants_bootstrap(place));
+        let places = places.map(|(at, place)| (place.backoff.at, Target::Bootstrap(at)));
+        let peers = self.peers.iter().filter(|(id, peer)| self.wants_dial(**id, peer));
+        let peers = peers.map(|(id, peer)| (peer.backoff.at, Target::Peer(*id)));
+        let mut due: Vec<_> = places.chain(peers).filter(|(at, _)| *at <= now.mono).collect();
+        due.sort_by_key(|(at, _)| *at);
+        for (_, target) in due.into_iter().take(DIALS_MAX.saturating_sub(self.attempts.len())) {
+            let (address, expected) = match target {
+                Target::Bootstrap(index) => {
+                    let place = &mut self.bootstrap[index];
+                    place.dialling = true;
+                    (place.address.clone(), place.expected)
+                }
+                Target::Peer(id) => {
+                    let peer = self.peers.get_mut(&id).expect("it is due");
+                    peer.dialling = true;
+                    (peer.next_address().expect("it wants to be dialled"), Some(id))
+                }
+            };
+            self.attempt(target, address, expected, now, effects);
         }
     }
 

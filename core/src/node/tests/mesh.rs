@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::net::{Net, id};
 use crate::{
+    id::NodeId,
     node::{Contact, Saved},
     placement::layout::Role,
 };
@@ -261,4 +262,21 @@ fn connections_that_fall_as_soon_as_they_are_up_do_not_come_in_a_loop() {
     net.set_cut(0, 1, false);
     let took = net.until(SECOND * 40, |net| net.is_mesh(&[0, 1]));
     assert!(took < SECOND, "a line that was good is tried at once: {took:?}");
+}
+
+#[test]
+fn peers_that_never_answer_do_not_keep_others_waiting() {
+    let mut net = Net::new(2);
+    net.machines[1].bootstrap.clear();
+    net.machines[0].bootstrap = vec![Contact { id: Some(id(1)), address: "host-1:1".to_owned() }];
+    net.start(0);
+    for hole in 1..=48 {
+        // In the order of ids, all of them come before the one that is there.
+        let low = NodeId(std::array::from_fn(|at| if at == 31 { hole } else { 0 }));
+        let contact = Contact { id: Some(low), address: format!("hole-{hole}:1") };
+        net.with(0, |node, now| node.connect(now, contact));
+    }
+    net.run(SECOND * 300);
+    net.start(1);
+    net.until(SECOND * 120, |net| net.is_mesh(&[0, 1]));
 }
