@@ -84,6 +84,8 @@ struct Line {
     plan: &'static Plan,
     /// When it is due; `None` while it runs.
     due: Option<Instant>,
+    /// It was asked for while it ran: what it was to see may have come after it had looked there.
+    again: bool,
     failures: u32,
 }
 
@@ -94,8 +96,12 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub(super) fn new(now: Instant) -> Self {
-        let line =
-            |plan: &'static Plan| Line { plan, due: Some(now.after(plan.first)), failures: 0 };
+        let line = |plan: &'static Plan| Line {
+            plan,
+            due: Some(now.after(plan.first)),
+            again: false,
+            failures: 0,
+        };
         Self { lines: PLANS.iter().map(line).collect() }
     }
 
@@ -127,19 +133,22 @@ impl Schedule {
                 doubled.min(line.plan.retry_max)
             }
         };
+        let wait = if std::mem::take(&mut line.again) { Duration::ZERO } else { wait };
         line.due = Some(now.after(wait));
         wait
     }
 
     /// A job that was broken off is due again at once.
     pub(super) fn stopped(&mut self, now: Instant, job: Job) {
-        self.line(job).due = Some(now);
+        let line = self.line(job);
+        (line.due, line.again) = (Some(now), false);
     }
 
-    /// A job is wanted now. One that runs already goes on.
+    /// A job is wanted now. One that runs already goes on, and runs once more after that.
     pub(super) fn hasten(&mut self, now: Instant, job: Job) {
-        let due = &mut self.line(job).due;
-        *due = due.map(|due| due.min(now));
+        let line = self.line(job);
+        line.again |= line.due.is_none();
+        line.due = line.due.map(|due| due.min(now));
     }
 
     /// When each job is due; `None` while it runs.

@@ -5,6 +5,7 @@ use crate::{
     effect::{Completion, Effect, PeerError, ResponseBody},
     id::NodeId,
     job::Job,
+    job::Verdict,
     store::{Answer, Applied, Outcome, StoreError},
     time::Timestamp,
     view::Config,
@@ -208,6 +209,32 @@ fn jobs_that_share_a_slot_wait_for_each_other_and_the_queue_waits_for_none() {
     // An event of no effect of ours changes nothing.
     node.handle_event(now, EffectId(99), NodeEvent::Done);
     assert!(begin(&mut node, 1000).is_empty());
+}
+
+#[test]
+fn a_job_that_is_asked_for_while_it_runs_runs_once_more() {
+    let mut schedule = Schedule::new(Instant(0));
+    let at = |seconds| Instant(0).after(Duration::from_secs(seconds));
+    let sync = |schedule: &Schedule| schedule.lines().find(|line| line.0 == Job::Sync).unwrap().1;
+    let begin = |schedule: &mut Schedule, now| {
+        while schedule.begin(now).is_some_and(|job| job != Job::Sync) {}
+        assert_eq!(sync(schedule), None, "it runs");
+    };
+    begin(&mut schedule, at(5));
+    schedule.hasten(at(6), Job::Sync);
+    schedule.hasten(at(7), Job::Sync);
+    assert_eq!(sync(&schedule), None, "what runs goes on");
+    let wait = schedule.end(at(8), Job::Sync, Verdict::Synced { version: 1 });
+    assert_eq!((wait, sync(&schedule)), (Duration::ZERO, Some(at(8))));
+    begin(&mut schedule, at(8));
+    schedule.end(at(9), Job::Sync, Verdict::Synced { version: 1 });
+    assert_eq!(sync(&schedule), Some(at(609)), "once is enough");
+    begin(&mut schedule, at(609));
+    schedule.hasten(at(610), Job::Sync);
+    schedule.stopped(at(611), Job::Sync);
+    begin(&mut schedule, at(611));
+    schedule.end(at(612), Job::Sync, Verdict::Done);
+    assert_eq!(sync(&schedule), Some(at(1212)), "that run was the other one");
 }
 
 fn head() -> RequestHead {
