@@ -218,7 +218,7 @@ impl Node {
 
     /// A peer has connected to this node, and the handshake is done. `address` is where it came from, `HOST:PORT`.
     pub fn link_accepted(&mut self, now: Now, peer: NodeId, address: String) -> LinkId {
-        let link = self.membership.link_accepted(now, peer, address);
+        let link = self.membership.link_accepted(now, peer, &address);
         self.settle(now);
         link
     }

@@ -1,6 +1,6 @@
 //! What is known of one peer, and where to find it.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use super::gossip::{Card, Digest};
 use crate::{
@@ -37,6 +37,17 @@ pub(super) fn is_address(text: &str) -> bool {
                 && host.chars().all(|c| c.is_ascii_graphic() && c != '@')
                 && matches!(port.parse::<u16>(), Ok(1..))
         })
+}
+
+/// The address as all nodes write it. One that listens on `[::]` sees IPv4 addresses wrapped into IPv6 ones (RFC 4291 §2.5.5.2),
+/// which hosts without IPv6 cannot dial.
+pub(super) fn canonical(address: &str) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(socket) if socket.ip().to_canonical() != socket.ip() => {
+            SocketAddr::new(socket.ip().to_canonical(), socket.port()).to_string()
+        }
+        Ok(_) | Err(_) => address.to_owned(),
+    }
 }
 
 /// When to try again what fails.
@@ -120,14 +131,15 @@ pub(super) struct Peer {
 impl Peer {
     /// Takes note of an address. Says whether it was new.
     pub(super) fn learn(&mut self, address: &str) -> bool {
-        if !is_address(address) || self.addresses.iter().any(|known| known == address) {
+        let address = canonical(address);
+        if !is_address(&address) || self.addresses.contains(&address) {
             return false;
         }
         if self.addresses.len() >= ADDRESSES_MAX {
             self.addresses.pop();
         }
         // Behind the one that is known to work.
-        self.addresses.insert(self.addresses.len().min(1), address.to_owned());
+        self.addresses.insert(self.addresses.len().min(1), address);
         // What is new may be right: not to be kept waiting by what was wrong.
         self.turn = self.addresses.len().min(2) - 1;
         self.backoff.at = Instant(0);
@@ -196,5 +208,15 @@ mod tests {
         assert!(!peer.learn("host:9") && !peer.learn("nonsense") && !peer.learn("a@b:1"));
         assert!(peer.reached("host:9") && !peer.reached("host:9"));
         assert_eq!(peer.addresses[..2], ["host:9", "host:1"]);
+    }
+
+    #[test]
+    fn an_address_is_the_same_however_a_socket_names_it() {
+        let mut peer = Peer::default();
+        assert!(peer.learn("[::ffff:10.0.0.1]:3901") && !peer.learn("10.0.0.1:3901"));
+        assert!(
+            peer.learn("[2001:db8::1]:3901") && peer.learn("häuschen:1") == peer.learn("a b:1")
+        );
+        assert_eq!(peer.addresses, ["10.0.0.1:3901", "[2001:db8::1]:3901"]);
     }
 }

@@ -20,7 +20,7 @@ use super::{
     effects::Effects,
     gossip::{Card, Digest, Known},
     links::{Link, LinkId, Links},
-    peers::{Backoff, FAILURES_DOWN, Peer},
+    peers::{Backoff, FAILURES_DOWN, Peer, canonical},
 };
 use crate::{
     effect::EffectId,
@@ -303,10 +303,10 @@ impl Membership {
     }
 
     /// A peer has connected to us.
-    pub(super) fn link_accepted(&mut self, now: Now, peer: NodeId, address: String) -> LinkId {
+    pub(super) fn link_accepted(&mut self, now: Now, peer: NodeId, address: &str) -> LinkId {
         let link = self.links.fresh();
         if peer != self.me {
-            self.insert(now, link, peer, address, false);
+            self.insert(now, link, peer, canonical(address), false);
         }
         link
     }
