@@ -102,7 +102,7 @@ pub fn node(client: &Client, args: args::Node) -> Result<Done, Failure> {
             let failed = json[0]["error"].as_str().map(str::to_owned);
             let text = match failed {
                 Some(_) => String::new(),
-                None => format!("Looking for {}. See `mews status`.\n", args.place),
+                None => format!("Connected to {}. See `mews status`.\n", args.place),
             };
             Ok(Done { text, json, failed })
         }

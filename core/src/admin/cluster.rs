@@ -21,6 +21,10 @@ use crate::{
 /// How long a change may take to reach the disk.
 const SETTLE: Duration = Duration::from_secs(10);
 
+/// How long nodes that are looked for may take to answer, before it is said that they have not: the first attempt, and two
+/// more if that is refused.
+const MEETING: Duration = Duration::from_secs(5);
+
 /// How things are.
 pub(super) async fn status(cx: Cx) -> Result<Status, Error> {
     match cx.control(Command::Status).await? {
@@ -196,14 +200,40 @@ pub(super) fn get_statistics(status: &Status) -> Value {
 }
 
 pub(super) async fn connect(cx: Cx, places: Vec<String>) -> Result<Value, Error> {
-    let parsed: Vec<Result<Contact, String>> = places.iter().map(|place| place.parse()).collect();
+    let parsed: Vec<Place> = places.iter().map(|place| place.parse()).collect();
     let contacts = parsed.iter().filter_map(|contact| contact.clone().ok()).collect();
     cx.control(Command::Connect(contacts)).await?;
-    let answers = parsed.iter().map(|contact| match contact {
-        Ok(_) => json!({ "success": true, "error": Value::Null }),
-        Err(error) => json!({ "success": false, "error": error }),
-    });
-    Ok(answers.collect())
+    let begun = cx.now().mono;
+    loop {
+        let status = status(cx).await?;
+        let results: Vec<_> = parsed.iter().map(|place| meeting(place, &status)).collect();
+        let waits = |(place, met): (&Place, &Result<NodeId, String>)| place.is_ok() && met.is_err();
+        if !parsed.iter().zip(&results).any(waits) || cx.now().mono.since(begun) > MEETING {
+            return Ok(results.into_iter().map(connected).collect());
+        }
+        cx.sleep(Duration::from_millis(50), Reason("nodes are being looked for")).await;
+    }
+}
+
+/// A place as it was given, or why it is none.
+type Place = Result<Contact, String>;
+
+/// Who is connected of a place that nodes were looked for at; or why nobody is.
+pub(super) fn meeting(place: &Place, status: &Status) -> Result<NodeId, String> {
+    let contact = place.clone()?;
+    let place = status.places.iter().find(|place| place.contact == contact);
+    place.and_then(|place| place.met).ok_or_else(|| {
+        let trouble = place.and_then(|place| place.trouble.as_deref());
+        let trouble = trouble.unwrap_or("no answer so far");
+        format!("not connected to {contact}: {trouble}. This node goes on looking there")
+    })
+}
+
+fn connected(result: Result<NodeId, String>) -> Value {
+    match result {
+        Ok(node) => json!({ "success": true, "error": Value::Null, "node": node.to_string() }),
+        Err(error) => json!({ "success": false, "error": error, "node": Value::Null }),
+    }
 }
 
 /// What [`forget`] takes.

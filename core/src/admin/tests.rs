@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     id::NodeId,
-    node::{Node, Setup, status::Status},
+    node::{Contact, Node, NodeEffect, Setup, status::Status},
     seed::Seed,
     time::{Instant, Now, Timestamp},
     view::Config,
@@ -86,6 +86,39 @@ fn the_health_and_the_history_of_a_node_alone_have_this_shape() {
     let versions =
         json!([{ "version": 1, "status": "Current", "storageNodes": 1, "gatewayNodes": 0 }]);
     assert_eq!(history["versions"], versions);
+}
+
+#[test]
+fn whether_a_node_was_met_is_told() {
+    let (mut node, _) = node();
+    let now = |seconds: u64| Now { mono: Instant(seconds * 1_000_000_000), ..Now::default() };
+    let contact = Contact { id: None, address: "host:3901".to_owned() };
+    let meeting = |node: &Node, now| cluster::meeting(&Ok(contact.clone()), &node.status(now));
+    let dial = |node: &mut Node, now| loop {
+        node.handle_timeout(now);
+        match node.poll_effect() {
+            Some((_, NodeEffect::Dial { link, .. })) => break link,
+            Some(_) => {}
+            None => panic!("nobody is dialled"),
+        }
+    };
+    node.connect(now(1), contact.clone());
+    let first = dial(&mut node, now(1));
+    assert!(meeting(&node, now(1)).is_err_and(|error| error.contains("no answer so far")));
+    node.link_down(now(2), first, "connection refused");
+    let refused = meeting(&node, now(2)).expect_err("nobody is there");
+    assert!(refused.contains("host:3901: connection refused"), "{refused}");
+    let second = dial(&mut node, now(9));
+    node.link_up(now(9), second, NodeId([9; 32]), contact.address.clone());
+    assert_eq!(meeting(&node, now(9)), Ok(NodeId([9; 32])));
+    let own = "127.0.0.1:3901".parse::<Contact>().expect("it is an address");
+    node.connect(now(9), own.clone());
+    let own = cluster::meeting(&Ok(own), &node.status(now(9)));
+    assert!(own.is_err_and(|error| error.contains("own")));
+    assert_eq!(
+        cluster::meeting(&Err("why".to_owned()), &node.status(now(9))),
+        Err("why".to_owned())
+    );
 }
 
 #[test]

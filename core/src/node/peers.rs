@@ -108,6 +108,8 @@ pub(super) struct Peer {
     /// Which of them is tried next.
     pub(super) turn: usize,
     pub(super) backoff: Backoff,
+    /// Why the last attempt at it has failed.
+    pub(super) trouble: Option<String>,
     /// An attempt at it is under way.
     pub(super) dialling: bool,
     /// The exchange with it that is under way.

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{gossip::Space, layouts};
+use super::{gossip::Space, layouts, peers::is_address};
 use crate::{
     id::{ClusterId, NodeId},
     seed::Seed,
@@ -111,9 +111,13 @@ impl FromStr for Contact {
                 (Some(id.ok_or("before the @ stands a node's id: 64 hexadecimal digits")?), address)
             }
         };
-        let (host, port) = address.rsplit_once(':').ok_or("it must end with a port: HOST:PORT")?;
-        if host.is_empty() || !matches!(port.parse::<u16>(), Ok(1..)) {
-            return Err(format!("`{address}` is not HOST:PORT"));
+        if !address.contains(':') {
+            return Err("it must end with a port: HOST:PORT".to_owned());
+        }
+        if !is_address(address) {
+            return Err(format!(
+                "`{address}` is not HOST:PORT (a name in other letters than a to z is written as it is in the DNS: xn--...)"
+            ));
         }
         Ok(Self { id, address: address.to_owned() })
     }
@@ -124,6 +128,31 @@ impl fmt::Display for Contact {
         match self.id {
             Some(id) => write!(f, "{id}@{}", self.address),
             None => f.write_str(&self.address),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_an_address_that_peers_can_be_told() {
+        let id = NodeId([0xab; 32]);
+        for good in
+            ["host:3901", "10.0.0.1:1", "[2001:db8::1]:3901", "xn--huschen-5wa.example:3901"]
+        {
+            let contact = Contact { id: None, address: good.to_owned() };
+            assert_eq!(good.parse(), Ok(contact.clone()));
+            let named = format!("{id}@{good}");
+            assert_eq!(named.parse(), Ok(Contact { id: Some(id), ..contact }));
+        }
+        let long = format!("{}:1", "a".repeat(300));
+        for bad in
+            ["host", "host:0", "host:65536", ":1", " h:1", "h :1", "häuschen:1", "a@b:1", &long]
+        {
+            assert!(bad.parse::<Contact>().is_err(), "{bad}");
+            assert!(format!("{id}@{bad}").parse::<Contact>().is_err(), "{id}@{bad}");
         }
     }
 }

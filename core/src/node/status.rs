@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Node, gossip::Space, links::LinkId};
+use super::{Contact, Node, gossip::Space, links::LinkId};
 use crate::{
     id::NodeId,
     job::Job,
@@ -23,6 +23,8 @@ pub struct Status {
     pub settled: bool,
     /// Every node that is known, this one too, in order of id.
     pub nodes: Vec<NodeStatus>,
+    /// Where the asked node was told to look for others.
+    pub places: Vec<PlaceStatus>,
     /// Background work on this node.
     pub jobs: Vec<JobStatus>,
     /// The moment of all this.
@@ -59,6 +61,17 @@ pub struct NodeStatus {
     pub disk: Option<Space>,
     /// It is still fetching rows that it should have.
     pub recovering: bool,
+}
+
+/// What became of looking for a node somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceStatus {
+    /// Where, and for whom.
+    pub contact: Contact,
+    /// Who answered there, or was to be there, and is connected.
+    pub met: Option<NodeId>,
+    /// Why nobody is, if the last attempt has failed.
+    pub trouble: Option<String>,
 }
 
 /// How a background job is.
@@ -129,6 +142,7 @@ impl Node {
             parameters: current.unwrap_or_else(|| self.configured_parameters()),
             settled: **self.layouts.saved() == *self.history(),
             nodes,
+            places: self.membership.places().collect(),
             jobs: jobs.map(|(job, due, failures)| JobStatus { job, due, failures }).collect(),
             now,
         }

@@ -21,6 +21,7 @@ use super::{
     gossip::{Card, Digest, Known},
     links::{Link, LinkId, Links},
     peers::{Backoff, FAILURES_DOWN, Peer, canonical},
+    status::PlaceStatus,
 };
 use crate::{
     effect::EffectId,
@@ -67,6 +68,9 @@ const FORGET: Duration = Duration::from_secs(3600);
 /// How long a node of another cluster may stay connected: to learn that it is one.
 const FOREIGN: Duration = Duration::from_secs(5);
 
+/// What is said of an attempt that has reached this very node.
+const OWN_ADDRESS: &str = "the address is this node's own";
+
 /// Changes of addresses are saved after so long, all together.
 const SAVE_AFTER: Duration = Duration::from_secs(5);
 
@@ -95,6 +99,8 @@ struct Bootstrap {
     /// Who answered there last; ourselves, perhaps.
     met: Option<NodeId>,
     backoff: Backoff,
+    /// Why the last attempt has failed.
+    trouble: Option<String>,
     dialling: bool,
 }
 
@@ -183,9 +189,29 @@ impl Membership {
         }
         let same = |other: &Bootstrap| (&other.address, other.expected) == (&address, expected);
         if !self.bootstrap.iter().any(same) {
-            let (met, backoff, dialling) = (None, Backoff::default(), false);
-            self.bootstrap.push(Bootstrap { address, expected, met, backoff, dialling });
+            let (met, backoff, trouble, dialling) = (None, Backoff::default(), None, false);
+            self.bootstrap.push(Bootstrap { address, expected, met, backoff, trouble, dialling });
         }
+    }
+
+    /// Where this node was told to look, and what became of that.
+    pub(super) fn places(&self) -> impl Iterator<Item = PlaceStatus> {
+        self.bootstrap.iter().map(|place| {
+            let met = place.expected.or(place.met).filter(|id| self.is_up(*id));
+            let peer = place.expected.and_then(|id| self.peers.get(&id));
+            let trouble = match self.is_own(&place.address) || place.met == Some(self.me) {
+                true => Some(OWN_ADDRESS.to_owned()),
+                false => peer.and_then(|peer| peer.trouble.clone()).or(place.trouble.clone()),
+            };
+            let contact = Contact { id: place.expected, address: place.address.clone() };
+            PlaceStatus { contact, met, trouble: trouble.filter(|_| met.is_none()) }
+        })
+    }
+
+    /// Whether this node is known to listen there itself.
+    fn is_own(&self, address: &str) -> bool {
+        let own = |known: &Option<String>| known.as_deref() == Some(address);
+        own(&self.card.address) || own(&self.listens_at)
     }
 
     /// Forgets a peer. If it still runs, it comes back by itself, or is met where this node was told to look.
@@ -280,6 +306,7 @@ impl Membership {
             Target::Bootstrap(index) => {
                 let bootstrap = &mut self.bootstrap[index];
                 (bootstrap.dialling, bootstrap.met) = (false, Some(peer));
+                bootstrap.trouble = None;
             }
         }
         self.insert(now, link, peer, address.clone(), true);
@@ -292,7 +319,7 @@ impl Membership {
     fn met_myself(&mut self, now: Now, attempt: Attempt) {
         match attempt.target {
             // It is not there. The address stays: it is told again and again by whoever believes in it.
-            Target::Peer(_) => self.failed(now, attempt, "the address is this node's own"),
+            Target::Peer(_) => self.failed(now, attempt, OWN_ADDRESS),
             Target::Bootstrap(index) => {
                 log::debug!("{} is this node's own address", attempt.address);
                 let bootstrap = &mut self.bootstrap[index];
@@ -317,7 +344,7 @@ impl Membership {
         let link = Link { peer, outbound, address, since: now.mono, boot: None };
         self.links.insert(id, link);
         let entry = self.peers.entry(peer).or_default();
-        entry.turn = 0;
+        (entry.turn, entry.trouble) = (0, None);
         if !was_up {
             log::info!("node {peer} is up");
             // It may have restarted, and know nothing any more.
@@ -361,7 +388,7 @@ impl Membership {
         match attempt.target {
             Target::Peer(id) => {
                 let Some(peer) = self.peers.get_mut(&id) else { return };
-                peer.dialling = false;
+                (peer.dialling, peer.trouble) = (false, Some(reason.to_owned()));
                 let round = peer.addresses.len();
                 peer.backoff.fail(now.mono, round, &mut self.seed);
                 if peer.backoff.failures == FAILURES_DOWN {
@@ -371,7 +398,7 @@ impl Membership {
             }
             Target::Bootstrap(index) => {
                 let bootstrap = &mut self.bootstrap[index];
-                bootstrap.dialling = false;
+                (bootstrap.dialling, bootstrap.trouble) = (false, Some(reason.to_owned()));
                 bootstrap.backoff.fail(now.mono, 1, &mut self.seed);
                 if bootstrap.backoff.failures == FAILURES_DOWN {
                     log::warn!("no node answers at {}: {reason}. Still trying", attempt.address);
@@ -438,13 +465,11 @@ impl Membership {
 
     fn wants_bootstrap(&self, place: &Bootstrap) -> bool {
         // Whoever was met there is looked for at its own addresses; but if it stays away, another may be there by now.
-        let own = |address: &Option<String>| address.as_ref() == Some(&place.address);
-        let mine = own(&self.card.address) || own(&self.listens_at);
         // While the peer that must be there is known to be, it is dialled as that.
         let peer = place.expected.and_then(|id| self.peers.get(&id));
         let known = peer.is_some_and(|peer| peer.addresses.contains(&place.address));
         let there = place.expected.or(place.met).is_some_and(|id| self.is_up(id));
-        !place.dialling && !mine && !known && !there
+        !place.dialling && !self.is_own(&place.address) && !known && !there
     }
 
     /// Begins the attempts that are due, as many as there is room for: who has waited longest goes first, so that those who
