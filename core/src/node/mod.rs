@@ -167,7 +167,7 @@ impl Node {
     /// The node as of a start of its process.
     ///
     /// # Errors
-    /// What an earlier run saved is damaged.
+    /// The layout that an earlier run saved is damaged.
     pub fn new(mut setup: Setup, now: Now) -> Result<Self, SetupError> {
         let Saved { layout, peers, synced } = setup.saved;
         let layouts = Layouts::load(setup.id, layout.as_deref(), synced)
@@ -182,8 +182,7 @@ impl Node {
             recovering: false,
         };
         let (peers, seed) = (peers.as_deref(), setup.seed.child());
-        let membership = Membership::new(setup.id, card, setup.bootstrap, peers, seed, now)
-            .map_err(|reason| SetupError::Damaged(StateFile::Peers, reason))?;
+        let membership = Membership::new(setup.id, card, setup.bootstrap, peers, seed, now);
         let view = View::single(setup.id, setup.boot, setup.config);
         let mut this = Self {
             view: Arc::new(view),

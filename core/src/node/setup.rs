@@ -77,7 +77,7 @@ pub struct Saved {
 /// Why a node cannot start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetupError {
-    /// A state file does not decode. The text says how.
+    /// A state file that the node cannot do without does not decode. The text says how.
     Damaged(StateFile, String),
 }
 

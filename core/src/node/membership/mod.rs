@@ -154,7 +154,7 @@ impl Membership {
         saved: Option<&[u8]>,
         seed: Seed,
         now: Now,
-    ) -> Result<Self, String> {
+    ) -> Self {
         let mut this = Self {
             me,
             started: now.mono,
@@ -172,14 +172,18 @@ impl Membership {
             behind: false,
             seed,
         };
-        for known in saved.map_or(Ok(Vec::new()), decode)? {
-            this.learn(&known, now);
+        // Only a shortcut to what peers tell, and not worth a node that does not start. The next save replaces it.
+        match saved.map_or(Ok(Vec::new()), decode) {
+            Ok(known) => known.iter().for_each(|known| this.learn(known, now)),
+            Err(reason) => log::warn!(
+                "the file of peers cannot be read: {reason}. The node begins with bootstrap_peers alone, and with whoever connects"
+            ),
         }
         for contact in contacts {
             this.contact(contact, now);
         }
         this.save_at = None;
-        Ok(this)
+        this
     }
 
     /// Looks for a node at this place from now on.

@@ -280,3 +280,19 @@ fn peers_that_never_answer_do_not_keep_others_waiting() {
     net.start(1);
     net.until(SECOND * 120, |net| net.is_mesh(&[0, 1]));
 }
+
+#[test]
+fn a_damaged_file_of_peers_stops_nobody_and_is_replaced() {
+    for damage in [&b""[..], b"\xff", b"\x01nonsense", b"\x02"] {
+        let mut net = Net::new(2);
+        net.machines[1].saved.peers = Some(damage.to_vec());
+        (0..2).for_each(|host| net.start(host));
+        net.until(SECOND * 10, |net| net.is_mesh(&[0, 1]));
+        net.run(SECOND * 10);
+        assert_ne!(net.machines[1].saved.peers.as_deref(), Some(damage));
+        net.stop(1);
+        net.machines[1].bootstrap.clear();
+        net.start(1);
+        net.until(SECOND * 10, |net| net.is_mesh(&[0, 1]));
+    }
+}
