@@ -11,7 +11,7 @@ use super::{
 use crate::{
     effect::PeerError,
     flow::Window,
-    id::Hash,
+    id::{Hash, VersionId},
     quorum,
     store::{Op, StoreError, Table},
     table::{self, queue::Job},
@@ -222,22 +222,46 @@ async fn put_off(
     job: Job,
     error: PeerError,
 ) -> Result<(), PeerError> {
+    let now = cx.now().wall;
     let wait = match &error {
         PeerError::Store(StoreError::Engine(_) | StoreError::Closed) => return Err(error),
-        PeerError::Store(StoreError::Damaged { .. }) => RETRY_DAMAGED,
+        PeerError::Store(StoreError::Damaged { .. }) => {
+            log::error!("{job:?}: {error}; left for {} s", RETRY_DAMAGED.as_secs());
+            RETRY_DAMAGED
+        }
+        // Somebody is away: the status says who. What is to be done can wait, for weeks if need be.
         PeerError::Unreachable
         | PeerError::TimedOut
         | PeerError::Busy
         | PeerError::Outdated
-        | PeerError::Syncing
-        | PeerError::Malformed
+        | PeerError::Syncing => {
+            let wait = upload_of(&job).map_or(RETRY, |upload| {
+                // Needs every holder. When it was asked for first is not known, but it was after the upload began.
+                patience(now, upload.stamp().wall(), WHILE_OPEN)
+            });
+            log::debug!("{job:?} waits {} s: {error}", wait.as_secs());
+            wait
+        }
+        PeerError::Malformed
         | PeerError::Missing
         | PeerError::Corrupt
         | PeerError::Full
-        | PeerError::Disk(_) => RETRY,
+        | PeerError::Disk(_) => {
+            log::error!("{job:?}: {error}; to be tried again in {} s", RETRY.as_secs());
+            RETRY
+        }
     };
-    log::error!("{job:?}: {error}; to be tried again in {} s", wait.as_secs());
-    let due = cx.now().wall.after(wait);
+    let due = now.after(wait);
     let ops = vec![remove(Table::Queue, row_key), Op::Enqueue { due, job }];
     commit_local(cx, view, ops).await
+}
+
+/// The upload that a job is about.
+fn upload_of(job: &Job) -> Option<VersionId> {
+    match job {
+        Job::DropUpload { upload, .. }
+        | Job::TidyUpload { upload, .. }
+        | Job::DropPart { upload, .. } => Some(*upload),
+        Job::DropData { .. } | Job::Collect { .. } | Job::Reap { .. } | Job::Fetch { .. } => None,
+    }
 }

@@ -58,6 +58,10 @@ pub(super) async fn tidy_upload(
     let listed = Listed { position, id: upload };
     let own = !quorum::is_sole(view, position);
     if own {
+        if !view.ring.holders(position).contains(&view.node) {
+            // It is others' now. They have heard of the completion themselves, and rows that are left here are offloaded.
+            return Ok(());
+        }
         let fate = void::fate(cx, view, listed).await?;
         if fate == Some(IntentRow::Dropped) {
             // The object is gone already, and so is the upload.
