@@ -36,11 +36,19 @@ pub enum Fault {
     Counters,
     /// Queued jobs are lost.
     Queue,
+    /// Writes to other nodes are answered when they are sent: a quorum is one node.
+    QuorumOfOne,
+    /// Replicas take each other for equal and do not synchronise.
+    Sync,
+    /// Tombstones are forgotten at once, whoever has them.
+    EarlyForget,
+    /// Blocks that are to be fetched are not.
+    Fetch,
 }
 
 impl Fault {
-    /// Every fault.
-    pub const ALL: [Self; 16] = [
+    /// Those that show on a node that is alone.
+    pub const ALONE: [Self; 16] = [
         Self::DatabaseSync,
         Self::FileSync,
         Self::DirectorySync,
@@ -58,6 +66,10 @@ impl Fault {
         Self::Counters,
         Self::Queue,
     ];
+
+    /// Those that show in a cluster.
+    pub const CLUSTER: [Self; 5] =
+        [Self::QuorumOfOne, Self::EarlyAnswer, Self::Sync, Self::EarlyForget, Self::Fetch];
 
     /// Its name on the command line and in scenarios.
     pub fn name(self) -> &'static str {
@@ -78,11 +90,15 @@ impl Fault {
             Self::StaleReads => "stale-reads",
             Self::Counters => "counters",
             Self::Queue => "queue",
+            Self::QuorumOfOne => "quorum-of-one",
+            Self::Sync => "sync",
+            Self::EarlyForget => "early-forget",
+            Self::Fetch => "fetch",
         }
     }
 
     /// The fault of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|fault| fault.name() == name)
+        Self::ALONE.into_iter().chain(Self::CLUSTER).find(|fault| fault.name() == name)
     }
 }

@@ -88,8 +88,8 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 
 fn fault(name: &str) -> Result<Fault, String> {
     Fault::from_name(name).ok_or_else(|| {
-        let names: Vec<_> = Fault::ALL.iter().map(|fault| fault.name()).collect();
-        format!("no such fault; there are: {}", names.join(", "))
+        let names = Fault::ALONE.iter().chain(&Fault::CLUSTER).map(|fault| fault.name());
+        format!("no such fault; there are: {}", names.collect::<Vec<_>>().join(", "))
     })
 }
 
@@ -237,17 +237,18 @@ fn replay_seed(replay: &Replay) -> Result<bool, String> {
 
 fn plant(only: Option<Fault>) -> bool {
     let mut missed = 0;
-    for fault in Fault::ALL.into_iter().filter(|fault| only.is_none_or(|only| only == *fault)) {
-        match planted::catch(fault) {
+    for planted in planted::ALL.iter().filter(|each| only.is_none_or(|only| only == each.fault)) {
+        let (name, place) = (planted.fault.name(), planted.place());
+        match planted.catch() {
             Some(caught) => {
                 // The beginning tells what gave it away; `replay` tells the rest.
                 let by: String =
                     caught.by.lines().next().unwrap_or_default().chars().take(160).collect();
-                println!("{}: caught by seed {}: {by}", fault.name(), caught.seed);
+                println!("{name} ({place}): caught by seed {}: {by}", caught.seed);
             }
             None => {
                 missed += 1;
-                println!("{}: MISSED", fault.name());
+                println!("{name} ({place}): MISSED");
             }
         }
     }

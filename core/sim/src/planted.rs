@@ -3,6 +3,8 @@
 use crate::{
     fault::Fault,
     race,
+    scenario::Fixed,
+    storm,
     workload::{self, Scenario},
 };
 
@@ -18,26 +20,112 @@ pub struct Caught {
     pub by: String,
 }
 
-/// Plants a fault and runs seeds until a checker finds something wrong. `None` if none does.
-pub fn catch(fault: Fault) -> Option<Caught> {
-    let scenario = setup(fault);
-    (1..=SEEDS).find_map(|seed| {
-        let wrong = if fault == Fault::Pin {
-            // Needs a meeting within milliseconds: brought about rather than waited for.
-            race::reaped_and_written(seed, &scenario.options).err()
-        } else {
-            workload::run(seed, &scenario).wrong.into_iter().next()
-        };
-        wrong.map(|by| Caught { seed, by })
-    })
+/// A fault, and where it has to show.
+#[derive(Clone, Copy, Debug)]
+pub struct Planted {
+    /// The fault.
+    pub fault: Fault,
+    setting: Setting,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Setting {
+    /// One machine.
+    Alone,
+    /// A cluster; beside these lines of a scenario all is as the seed chooses.
+    Cluster(&'static [(&'static str, &'static str)]),
+}
+
+const fn alone(fault: Fault) -> Planted {
+    Planted { fault, setting: Setting::Alone }
+}
+
+const fn cluster(fault: Fault, lines: &'static [(&'static str, &'static str)]) -> Planted {
+    Planted { fault, setting: Setting::Cluster(lines) }
+}
+
+/// Every fault in every setting that it has to be caught in.
+pub const ALL: [Planted; 21] = [
+    alone(Fault::DatabaseSync),
+    alone(Fault::FileSync),
+    alone(Fault::DirectorySync),
+    alone(Fault::EarlyAnswer),
+    alone(Fault::EarlyBlockAnswer),
+    alone(Fault::RowsBeforeFile),
+    alone(Fault::Pin),
+    alone(Fault::BlockDelay),
+    alone(Fault::Guards),
+    alone(Fault::References),
+    alone(Fault::Tombstones),
+    alone(Fault::Intents),
+    alone(Fault::Payloads),
+    alone(Fault::StaleReads),
+    alone(Fault::Counters),
+    alone(Fault::Queue),
+    cluster(Fault::QuorumOfOne, &[("faults", "cut, kill"), ("night", "no")]),
+    cluster(Fault::EarlyAnswer, &[("faults", "power"), ("night", "no")]),
+    cluster(Fault::Sync, &[("faults", "kill"), ("night", "no")]),
+    cluster(Fault::EarlyForget, &[("faults", "kill"), ("keys", "3"), ("night", "no")]),
+    cluster(Fault::Fetch, &[("faults", "kill"), ("small_only", "no"), ("night", "yes")]),
+];
+
+impl Planted {
+    /// Where it has to show, in words.
+    pub fn place(&self) -> &'static str {
+        match self.setting {
+            Setting::Alone => "alone",
+            Setting::Cluster(_) => "cluster",
+        }
+    }
+
+    /// Plants the fault and runs seeds until a checker finds something wrong that is not found without it. `None` if none does.
+    pub fn catch(&self) -> Option<Caught> {
+        (1..=SEEDS).find_map(|seed| {
+            let by = self.wrong(seed, Some(self.fault))?;
+            self.wrong(seed, None).is_none().then_some(Caught { seed, by })
+        })
+    }
+
+    /// What is found wrong first in a run.
+    fn wrong(&self, seed: u64, fault: Option<Fault>) -> Option<String> {
+        match self.setting {
+            Setting::Alone => alone_with(seed, self.fault, fault),
+            Setting::Cluster(lines) => {
+                let fixed = lines.iter().fold(small(), |all, (name, value)| all.with(name, value));
+                match fixed.plan(seed) {
+                    Ok(plan) => storm::run(seed, &plan.with(fault)).wrong.into_iter().next(),
+                    Err(error) => panic!("a scenario of this file: {error}"),
+                }
+            }
+        }
+    }
+}
+
+/// A cluster of three and some work.
+fn small() -> Fixed {
+    let lines = [
+        ("ops", "150"),
+        ("replication", "3"),
+        ("hosts", "3"),
+        ("gateways", "0"),
+        ("spare", "0"),
+        ("fault_every_ms", "500"),
+        ("down_ms", "2000"),
+    ];
+    lines.into_iter().fold(Fixed::default(), |all, (name, value)| all.with(name, value))
 }
 
 /// Most faults show in any run; some need what happens rarely to happen often.
-fn setup(fault: Fault) -> Scenario {
+fn alone_with(seed: u64, shown: Fault, fault: Option<Fault>) -> Option<String> {
     let mut scenario = Scenario { ops: 120, ..Scenario::default() };
-    scenario.options.fault = Some(fault);
-    if fault == Fault::BlockDelay {
-        scenario = Scenario { ops: 300, keys: 2, crash_every: 0, slow_every: 2, ..scenario };
+    scenario.options.fault = fault;
+    match shown {
+        // Needs a meeting within milliseconds: brought about rather than waited for.
+        Fault::Pin => race::reaped_and_written(seed, &scenario.options).err(),
+        Fault::BlockDelay => {
+            scenario = Scenario { ops: 300, keys: 2, crash_every: 0, slow_every: 2, ..scenario };
+            workload::run(seed, &scenario).wrong.into_iter().next()
+        }
+        _ => workload::run(seed, &scenario).wrong.into_iter().next(),
     }
-    scenario
 }

@@ -1,8 +1,11 @@
 //! How planted faults bend what passes through the host, and how effects are named in the trace.
 
 use mews_core::{
-    effect::{Completion, Effect},
-    store::{Answer, Batch, Op, Outcome, Read, Table},
+    effect::{Completion, Effect, PeerError},
+    store::{
+        Answer, Batch, Op, Outcome, Read, StoreError, Table,
+        digest::{Findings, Question},
+    },
     table::{
         self, CounterRow,
         object::{Content, ObjectRow},
@@ -32,8 +35,29 @@ pub fn batch(fault: Fault, batch: &mut Batch) {
         | Fault::Pin
         | Fault::BlockDelay
         | Fault::StaleReads
-        | Fault::Counters => {}
+        | Fault::Counters
+        | Fault::QuorumOfOne
+        | Fault::Sync
+        | Fault::EarlyForget
+        | Fault::Fetch => {}
     }
+}
+
+/// What a question to another node is answered with, as the fault has it; `here` answers it by this node's own rows.
+pub fn answer(
+    fault: Fault,
+    effect: &Effect,
+    here: impl FnOnce(&Read) -> Result<Answer, StoreError>,
+) -> Option<Completion> {
+    let Effect::Read { read, .. } = effect else { return None };
+    let answer = match (fault, read) {
+        (Fault::Sync, Read::Compare(Question::Positions(_))) => here(read),
+        (Fault::EarlyForget, Read::Compare(Question::Forgettable(tombstones))) => {
+            Ok(Answer::Compared(Findings::Flags(vec![true; tombstones.len()])))
+        }
+        _ => return None,
+    };
+    Some(Completion::Read(answer.map_err(PeerError::Store)))
 }
 
 fn merges(op: &Op, into: Table) -> bool {

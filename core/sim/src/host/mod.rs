@@ -275,7 +275,9 @@ impl Host {
         }
         let no_delay = self.options.fault == Some(Fault::BlockDelay);
         let block = if no_delay { Duration::ZERO } else { config.block_delay };
-        let db = self.medium.open(Delays { block, tombstone: config.tombstone_delay })?;
+        let forgets = self.options.fault == Some(Fault::EarlyForget);
+        let tombstone = if forgets { Duration::ZERO } else { config.tombstone_delay };
+        let db = self.medium.open(Delays { block, tombstone })?;
         let dirs = vec![DataDir { path: "data".to_owned(), capacity: 1, read_only: false }];
         let used_before = db.look(holds_blocks).map_err(|error| error.to_string())?;
         let options = FilesOptions { fsync: DataFsync::Batch, reserve: Some(0), used_before };

@@ -6,6 +6,8 @@ use mews_core::{
     block::Payload,
     effect::{ClientGone, Completion, Effect, EffectId, PeerError},
     id::Hash,
+    job::Job,
+    rpc::Origin,
     store::{Answer, Applied, Batch, Outcome, Read, StoreError, Table, group::Group, read::read},
     table::key,
 };
@@ -24,7 +26,7 @@ impl Host {
             format!("host {} task {task} effect {}: {what}", self.number, id.0)
         });
         if effect.at().is_some_and(|at| at != self.node) {
-            return self.ask(world, task, id, effect, origin);
+            return self.ask_another(world, task, id, effect, origin);
         }
         let fault = self.options.fault;
         let completion = match effect {
@@ -87,6 +89,29 @@ impl Host {
         self.soon(world, Event::Complete(task, id, completion));
     }
 
+    /// An effect on another node, as the fault has it.
+    fn ask_another(
+        &mut self,
+        world: &mut World,
+        task: u64,
+        id: EffectId,
+        effect: Effect,
+        origin: Origin,
+    ) {
+        if let Some(fault) = self.options.fault {
+            let process = self.process();
+            let here = |plan: &Read| process.db.look(|snapshot| read(plan, snapshot));
+            if let Some(answer) = sabotage::answer(fault, &effect, here) {
+                return self.soon(world, Event::Complete(task, id, answer));
+            }
+            let writes = matches!(effect, Effect::Commit { .. } | Effect::StoreBlock { .. });
+            if fault == Fault::QuorumOfOne && writes {
+                self.soon(world, Event::Complete(task, id, applied()));
+            }
+        }
+        self.ask(world, task, id, effect, origin);
+    }
+
     fn read(&mut self, world: &mut World, plan: &Read) -> Result<Answer, StoreError> {
         if self.options.fault == Some(Fault::StaleReads) && world.dice.below(4) == 0 {
             let process = self.process();
@@ -115,6 +140,11 @@ impl Host {
         }
         if fault == Some(Fault::RowsBeforeFile) {
             waiter.late = Some(block);
+            return self.enqueue(world, then, waiter);
+        }
+        if fault == Some(Fault::Fetch)
+            && self.running(task).is_some_and(|running| running.task.name() == Job::Fetch.name())
+        {
             return self.enqueue(world, then, waiter);
         }
         let process = self.process();
