@@ -50,6 +50,12 @@ struct Run {
     /// one machine instead of a cluster
     #[argh(switch)]
     single: bool,
+    /// begin no further seed after so many seconds
+    #[argh(option)]
+    seconds: Option<u64>,
+    /// tell of seeds that failed only
+    #[argh(switch)]
+    brief: bool,
 }
 
 /// Run one seed again, and print what happened.
@@ -169,18 +175,21 @@ fn run_seeds(run: &Run) -> Result<bool, String> {
     let setup = setup(run.scenario.as_deref(), run.single, run.ops)?;
     let (next, sum) = (AtomicU64::new(run.seeds.start), Mutex::new(Sum::default()));
     let began = Instant::now();
+    let is_over = || run.seconds.is_some_and(|most| began.elapsed().as_secs() >= most);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= run.seeds.end {
+                    if seed >= run.seeds.end || is_over() {
                         return;
                     }
                     let report = setup.run(seed);
                     let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-                    print(&report);
+                    if !run.brief || !report.wrong.is_empty() {
+                        print(&report);
+                    }
                     sum.ops += report.ops;
                     sum.met += report.met;
                     if !report.wrong.is_empty() {
@@ -211,7 +220,7 @@ fn run_seeds(run: &Run) -> Result<bool, String> {
 }
 
 fn replay_command(run: &Run, seed: u64) -> String {
-    let mut command = format!("cargo run --release -p mews-sim -- replay {seed}");
+    let mut command = format!("cargo run --profile sim -p mews-sim -- replay {seed}");
     if let Some(ops) = run.ops {
         command += &format!(" --ops {ops}");
     }
