@@ -13,6 +13,8 @@ pub mod logger;
 pub mod machine;
 pub mod peers;
 pub mod place;
+#[cfg(test)]
+mod place_tests;
 pub mod process;
 pub mod queue;
 pub mod rows;

@@ -12,7 +12,7 @@ use mews_core::{
     admin::auth::Tokens,
     block::{
         disk::Disk,
-        files::{Files, FilesOptions},
+        files::{DataDir, Files, FilesOptions},
     },
     daemon::{
         bounds::Bounds,
@@ -25,7 +25,7 @@ use mews_core::{
     id::{ClusterId, NodeId},
     node::{self, Node, Saved, SetupError, StateFile, layouts},
     seed::Seed,
-    store::{apply::Delays, read, redb::Db, reserve::Reserve},
+    store::{StoreError, apply::Delays, read, redb::Db, reserve::Reserve},
 };
 use rustix::fs::FlockOperation;
 
@@ -121,18 +121,26 @@ impl Place {
         };
         let config = &setup.config;
         let delays = Delays { block: config.block_delay, tombstone: config.tombstone_delay };
-        let db = self.open_database(bounds.cache_bytes, delays)?;
-        let look =
-            db.snapshot().and_then(|rows| Ok((read::holds_blocks(&rows)?, read::synced(&rows)?)));
-        let (used_before, synced) = look.map_err(|error| Trouble::Database {
+        let mut db = self.open_database(bounds.cache_bytes, delays)?;
+        let (id, state) = (key.id(), State { meta: self.meta.clone() });
+        let starts = Starts::new(id, &self.meta, &setup.data);
+        let database = |error: StoreError| Trouble::Database {
             path: self.meta.join(plan::DATABASE).display().to_string(),
             reason: error.to_string(),
-        })?;
+        };
+        let last = starts.last();
+        if db.boot() <= last {
+            let alone = layouts::is_alone(id, state.load()?.layout.as_deref());
+            log::warn!("{}", texts::older_database(alone));
+            db.count_on(last, !alone).map_err(database)?;
+        }
+        let look =
+            db.snapshot().and_then(|rows| Ok((read::holds_blocks(&rows)?, read::synced(&rows)?)));
+        let (used_before, synced) = look.map_err(database)?;
         let files = open_files(setup, used_before)?;
+        starts.save(db.boot())?;
         let reserve = Reserve::new(Arc::new(here()), &setup.meta, None);
         let clock = Clock::start();
-        let id = key.id();
-        let state = State { meta: self.meta.clone() };
         let node = node::Setup {
             id,
             boot: db.boot(),
@@ -236,6 +244,35 @@ fn saved(id: NodeId, setup: &Setup, state: &State, synced: u64) -> Result<Saved,
         (saved.layout, saved.synced) = (Some(bytes), synced.max(1));
     }
     Ok(saved)
+}
+
+/// Where the starts of the node are counted beside its database.
+struct Starts {
+    node: NodeId,
+    files: Vec<PathBuf>,
+}
+
+impl Starts {
+    fn new(node: NodeId, meta: &Path, data: &[DataDir]) -> Self {
+        let data = data.iter().filter(|dir| !dir.read_only).map(|dir| Path::new(&dir.path));
+        Self {
+            node,
+            files: [meta].into_iter().chain(data).map(|dir| dir.join(plan::STARTS)).collect(),
+        }
+    }
+
+    /// The last start that any of the files tells of. One that cannot be read tells nothing: it is a safeguard only.
+    fn last(&self) -> u64 {
+        let texts = self.files.iter().filter_map(|file| fs::read_to_string(file).ok());
+        texts.filter_map(|text| plan::starts(self.node, &text)).max().unwrap_or(0)
+    }
+
+    fn save(&self, start: u64) -> Result<(), Trouble> {
+        let text = plan::starts_text(self.node, start);
+        self.files
+            .iter()
+            .try_for_each(|file| disk::replace(file, text.as_bytes()).map_err(trouble(file)))
+    }
 }
 
 /// The node's small files.

@@ -1,6 +1,6 @@
 //! What lies where in the daemon's directories, and with which permissions.
 
-use crate::daemon::trouble::Trouble;
+use crate::{daemon::trouble::Trouble, id::NodeId};
 
 /// Of quickstart's directory: metadata.
 pub const META: &str = "meta";
@@ -23,6 +23,21 @@ pub const RPC_SECRET: &str = "rpc_secret";
 pub const LAYOUT: &str = "cluster_layout";
 /// Of the metadata directory: the peers, as [`crate::node::StateFile::Peers`] holds them.
 pub const PEERS: &str = "peers";
+
+/// Of the metadata directory and of each data directory: how often the node was started, as [`starts`] reads it. Beside the blocks,
+/// too, because whoever puts an older database back puts back all of the metadata.
+pub const STARTS: &str = "mews-starts";
+
+/// What [`STARTS`] holds at the start of this number.
+pub fn starts_text(node: NodeId, start: u64) -> String {
+    format!("{node} {start}\n")
+}
+
+/// The number of the start that wrote this; `None` if it was another node's, or is not such a text.
+pub fn starts(node: NodeId, text: &str) -> Option<u64> {
+    let (id, start) = text.trim().split_once(' ')?;
+    (NodeId::from_hex(id) == Some(node)).then(|| start.parse().ok()).flatten()
+}
 
 /// Of directories that hold secrets or data: nobody else may look.
 pub const DIR_MODE: u32 = 0o700;
@@ -58,6 +73,17 @@ mod tests {
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn starts_are_counted_for_each_node() {
+        let (one, two) = (NodeId([1; 32]), NodeId([2; 32]));
+        assert_eq!(starts(one, &starts_text(one, 17)), Some(17));
+        assert_eq!(starts(two, &starts_text(one, 17)), None, "the disk was in another machine");
+        assert_eq!(
+            (starts(one, ""), starts(one, "x 1"), starts(one, &format!("{one} y"))),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -135,6 +135,18 @@ pub const CROWDED: Reject = Reject::new(503, "Too many connections. Try again in
 /// The answer when the task of a request has panicked.
 pub const BROKEN: Reject = Reject::new(500, "An internal error. It has been logged.");
 
+/// What is logged at a start with a database that is older than what lies beside it. `alone` if no other node has anything.
+pub fn older_database(alone: bool) -> &'static str {
+    if alone {
+        "the database is older than the rest of this node's files: it was put back from a copy, or begun anew. What was written \
+         since then is not in it, and nobody else has it"
+    } else {
+        "the database is older than the rest of this node's files: it was put back from a copy, or begun anew. This node answers \
+         for none of its rows before it has fetched from the others what was written since then. If it was a copy, what was \
+         deleted since then may come back: to be sure, stop, move the database away, and start again"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

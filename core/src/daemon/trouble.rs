@@ -162,9 +162,9 @@ impl fmt::Display for Trouble {
             ),
             Self::Database { path, reason } => write!(
                 f,
-                "the database {path} does not open: {reason}. Nothing was changed. Check the disk; then restore the {} directory from a copy. The files in {} are untouched.",
-                plan::META,
-                plan::DATA
+                "the database {path} does not open: {reason}. Nothing was changed, and the files in {} are untouched. Check the disk. If other nodes hold copies of everything, move the database away and start again: this node fetches its rows from them. If not, restore the {} directory from a copy.",
+                plan::DATA,
+                plan::META
             ),
             Self::NodeKey { path } => write!(
                 f,

@@ -7,7 +7,11 @@
 //! A task goes by the view of its start. Each change of the view begins an *epoch*; a layout is acknowledged when the last
 //! task of an epoch before it has ended.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -45,6 +49,12 @@ pub fn found(node: NodeId, role: Role, cluster: ClusterId) -> Vec<u8> {
         history.reach(step, node, 1);
     }
     history.encode()
+}
+
+/// Whether by this saved layout nobody but `node` has anything of the cluster's: what it lacks, it cannot fetch.
+pub fn is_alone(node: NodeId, saved: Option<&[u8]>) -> bool {
+    let history = saved.and_then(|saved| History::decode(saved).ok());
+    history.is_some_and(|history| history.members() == BTreeSet::from([node]))
 }
 
 /// What the tasks of an epoch go by.

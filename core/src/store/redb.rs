@@ -19,8 +19,8 @@ use ::redb::{
 };
 
 use super::{
-    BOOT_KEY, Batch, Cursor, FINGERPRINTED_KEY, FORMAT_KEY, Outcome, Snapshot, StoreError, Table,
-    Writer,
+    BOOT_KEY, Batch, Cursor, FINGERPRINTED_KEY, FORMAT_KEY, Outcome, SYNCED_KEY, Snapshot,
+    StoreError, Table, Writer,
     apply::{Delays, apply},
     digest,
 };
@@ -208,6 +208,26 @@ impl Db {
     /// How often this database has been opened, this time included.
     pub fn boot(&self) -> u64 {
         self.boot
+    }
+
+    /// Counts on from `before`, the last start of the node that is remembered elsewhere: this database is an older one, put back.
+    /// If it is `incomplete`, it no longer says that it has all that its node is to have.
+    ///
+    /// # Errors
+    /// What the engine reports; nothing has changed then.
+    pub fn count_on(&mut self, before: u64, incomplete: bool) -> Result<(), StoreError> {
+        let boot = self.boot.max(before.saturating_add(1));
+        let transaction = self.database.begin_write().map_err(engine)?;
+        {
+            let mut meta = transaction.open_table(definition(Table::Meta)).map_err(engine)?;
+            meta.insert(BOOT_KEY, &boot.to_be_bytes()[..]).map_err(engine)?;
+            if incomplete {
+                meta.remove(SYNCED_KEY).map_err(engine)?;
+            }
+        }
+        transaction.commit().map_err(engine)?;
+        self.boot = boot;
+        Ok(())
     }
 
     /// The state as of the last commit. Later commits do not change it; while it lives, their pages are kept apart from it.

@@ -118,6 +118,24 @@ fn what_was_committed_is_there_after_reopening_and_boots_are_counted() {
 }
 
 #[test]
+fn an_older_database_counts_on_and_does_not_vouch_for_its_rows() {
+    let disk = Disk::default();
+    let mut db = open(&disk);
+    let synced = |db: &Db| crate::store::read::synced(&db.snapshot().expect("a snapshot"));
+    let value = 7_u64.to_be_bytes().to_vec();
+    let key = crate::store::SYNCED_KEY.to_vec();
+    let mark = Op::Merge { table: Table::Meta, key, value, inline: None };
+    db.commit(&[Batch::new(Timestamp(0), vec![mark])]).expect("committed");
+    db.count_on(8, false).expect("written");
+    assert_eq!((db.boot(), synced(&db)), (9, Ok(7)));
+    db.count_on(11, true).expect("written");
+    assert_eq!((db.boot(), synced(&db)), (12, Ok(0)));
+    drop(db);
+    let db = open(&disk);
+    assert_eq!((db.boot(), synced(&db)), (13, Ok(0)), "and that is durable");
+}
+
+#[test]
 fn a_snapshot_does_not_see_later_commits() {
     let db = open(&Disk::default());
     let before = db.snapshot().expect("a snapshot");
