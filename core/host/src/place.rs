@@ -155,7 +155,7 @@ impl Place {
         };
         let mut node =
             Node::new(node, clock.now()).map_err(|SetupError::Damaged(file, reason)| {
-                Trouble::State { path: state.path(file).display().to_string(), reason }
+                Trouble::State { file, path: state.path(file).display().to_string(), reason }
             })?;
         let listens = std::net::SocketAddr::new(setup.rpc.address.ip(), port);
         node.listens_at(texts::connectable(listens).to_string());
@@ -229,16 +229,19 @@ fn secret_file(path: &Path, fresh: &str) -> Result<String, Trouble> {
     }
 }
 
-/// What an earlier run saved. Quickstart begins with a new cluster that this node is alone in.
+/// What an earlier run saved. Quickstart begins with a new cluster that this node is alone in, if it was in no other before.
 fn saved(id: NodeId, setup: &Setup, state: &State, synced: u64) -> Result<Saved, Trouble> {
     let mut saved = state.load()?;
     saved.synced = synced;
     if setup.quickstart.is_some() && saved.layout.is_none() {
+        let path = state.path(StateFile::Layout);
+        if !layouts::may_found(&saved) {
+            return Err(Trouble::NoLayout { path: path.display().to_string() });
+        }
         let space = setup.data.first().map(|data| here().space(&data.path)).transpose();
         let space = space.map_err(|error| Trouble::Data { reason: error.to_string() })?;
         let role = layouts::default_role(space.map_or(0, |space| space.total));
         let bytes = layouts::found(id, role, ClusterId(random()?));
-        let path = state.path(StateFile::Layout);
         state.save(StateFile::Layout, &bytes).map_err(trouble(&path))?;
         // Of a cluster that begins here, nothing can be missing here.
         (saved.layout, saved.synced) = (Some(bytes), synced.max(1));

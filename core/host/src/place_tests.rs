@@ -53,9 +53,13 @@ impl Drop for Home {
     }
 }
 
-/// The database has all that the node is to have by version 1, as its first sync says.
+/// The database has all that the node is to have by the first version, as a sync says.
 fn mark(opened: &Opened) {
-    let value = 1_u64.to_be_bytes().to_vec();
+    mark_as(opened, 1);
+}
+
+fn mark_as(opened: &Opened, version: u64) {
+    let value = version.to_be_bytes().to_vec();
     let op = Op::Merge { table: Table::Meta, key: SYNCED_KEY.to_vec(), value, inline: None };
     opened.db.commit(&[Batch::new(Timestamp(0), vec![op])]).expect("committed");
 }
@@ -110,4 +114,36 @@ fn a_database_that_was_put_back_is_noticed() {
     assert_eq!(member.node.view().boot, boot + 4);
     drop(member);
     assert!(home.started().node.view().recovering, "until it has fetched that");
+}
+
+#[test]
+fn a_cluster_is_founded_once() {
+    let home = Home::new("founded");
+    let cluster = |opened: &Opened| opened.node.history().cluster();
+    let first = home.started();
+    let id = first.id;
+    mark(&first);
+    assert!(cluster(&first).is_some());
+    drop(first);
+    // Who is alone may begin again with what it has.
+    let layout = home.meta(plan::LAYOUT);
+    fs::remove_file(&layout).expect("removed");
+    let again = home.started();
+    assert_eq!((again.id, again.node.history().version()), (id, 1));
+    drop(again);
+
+    fs::write(&layout, "rubbish").expect("written");
+    let error = home.open().err().expect("it is damaged");
+    assert!(error.contains("If there are other nodes, move it away"), "{error}");
+    fs::remove_file(&layout).expect("removed");
+    // Who knows others does not.
+    fs::write(home.meta(plan::PEERS), "\u{1}\u{80}").expect("written");
+    let error = home.open().err().expect("it has been in a cluster");
+    assert!(error.contains("would begin another"), "{error}");
+    assert!(!layout.exists(), "nothing was founded");
+    fs::remove_file(home.meta(plan::PEERS)).expect("removed");
+    mark_as(&home.started(), 2);
+    fs::remove_file(&layout).expect("removed");
+    let error = home.open().err().expect("its layout has been changed before");
+    assert!(error.contains("would begin another"), "{error}");
 }

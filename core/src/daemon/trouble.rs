@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::daemon::plan;
+use crate::{daemon::plan, node::StateFile};
 
 /// A start that failed. [`fmt::Display`] says what is wrong and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +73,17 @@ pub enum Trouble {
     },
     /// One of the node's small files is damaged, or of another version.
     State {
+        /// What it holds.
+        file: StateFile,
         /// Which.
         path: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The node has been in a cluster, and the file of its layouts is gone.
+    NoLayout {
+        /// Where it should be.
+        path: String,
     },
     /// The data directories cannot be used.
     Data {
@@ -174,10 +181,19 @@ impl fmt::Display for Trouble {
                 f,
                 "{path} is not a cluster's secret (64 hexadecimal digits). Copy it from another node of the cluster."
             ),
-            Self::State { path, reason } => write!(
+            Self::State { file: StateFile::Layout, path, reason } => write!(
                 f,
-                "{path} cannot be read: {}. Restore it from a copy, or move it away: the node learns the cluster's layout from its peers again.",
+                "{path} cannot be read: {}. It says which nodes hold what. If there are other nodes, move it away: this one learns it from them. If not, restore it from a copy.",
                 reason.trim_end_matches('.')
+            ),
+            Self::State { file: StateFile::Peers, path, reason } => write!(
+                f,
+                "{path} cannot be read: {}. Move it away: it only remembers where the other nodes are.",
+                reason.trim_end_matches('.')
+            ),
+            Self::NoLayout { path } => write!(
+                f,
+                "{path} is missing, and this node has been in a cluster: quickstart would begin another one. Restore the file from a copy, or start with `serve` and a configuration that names these directories, and another node in bootstrap_peers: this node then learns the layout from it."
             ),
             Self::Data { reason } => write!(f, "{}.", reason.trim_end_matches('.')),
             Self::Quickstart { reason } => write!(f, "{}.", reason.trim_end_matches('.')),

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{NodeEffect, StateFile, effects::Effects, gossip::Digest, membership::Brief};
+use super::{NodeEffect, Saved, StateFile, effects::Effects, gossip::Digest, membership::Brief};
 use crate::{
     effect::EffectId,
     id::{ClusterId, NodeId},
@@ -49,6 +49,13 @@ pub fn found(node: NodeId, role: Role, cluster: ClusterId) -> Vec<u8> {
         history.reach(step, node, 1);
     }
     history.encode()
+}
+
+/// Whether a node that has saved no layout may begin a cluster of its own. Not if it knows others, or if its database has followed
+/// the changes of a layout: then that was lost, and beginning anew would part the node from its cluster for good. The first
+/// layout of a node alone is no loss, because it can be made again.
+pub fn may_found(saved: &Saved) -> bool {
+    saved.layout.is_none() && saved.peers.is_none() && saved.synced <= 1
 }
 
 /// Whether by this saved layout nobody but `node` has anything of the cluster's: what it lacks, it cannot fetch.
