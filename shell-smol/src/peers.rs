@@ -370,10 +370,9 @@ impl Drop for Run<'_> {
             }
         }
         let reason = self.over.reason(&closed);
-        let Some(id) = self.end.id() else {
-            return log::debug!("connection from {}: {reason}", self.end.address());
-        };
-        self.host.links.lock().remove(&id);
+        if let Some(id) = self.end.id() {
+            self.host.links.lock().remove(&id);
+        }
         let now = self.host.clock.now();
         self.host.with_node(|node| self.end.down(node, now, &self.over, &reason));
         self.host.nudge();

@@ -97,7 +97,7 @@ impl Server {
         }
         drop((listener, open));
         let left = || self.connections - permits.available_permits();
-        log::info!("{}", texts::stopping(left()));
+        log::info!("{}", texts::stopping(self.api, left()));
         let ended = async {
             let Err(_) = all_closed.recv().await;
         };

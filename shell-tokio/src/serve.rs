@@ -71,7 +71,7 @@ impl Server {
         }
         drop(listener);
         let in_flight = self.connections - open.available_permits();
-        log::info!("{}", texts::stopping(in_flight));
+        log::info!("{}", texts::stopping(self.api, in_flight));
         let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
         match time::timeout(patience, open.acquire_many(all)).await {
             Ok(_) => 0,

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     path::Path,
     time::Duration,
@@ -76,7 +76,13 @@ impl Client {
     /// Sends a request and gives the answer's document.
     pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let (status, body) = self.exchange(method, path, body).map_err(|error| {
-            Failure::Failed(format!("the Admin API at http://{}: {error}", self.address))
+            let reason = if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+                // The system's words for it are about sockets.
+                "no answer in time".to_owned()
+            } else {
+                error.to_string()
+            };
+            Failure::Failed(format!("the Admin API at http://{}: {reason}", self.address))
         })?;
         let document: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         if status < 300 {

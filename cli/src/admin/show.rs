@@ -252,6 +252,7 @@ pub fn waiting(history: &Value) -> String {
         let nodes: Vec<String> = list(&waiting["nodes"]).iter().map(id).collect();
         let step = match waiting["step"].as_str() {
             Some("ack") => "to finish what began before it",
+            Some("sync") if nodes.len() == 1 => "to fetch its data",
             Some("sync") => "to fetch their data",
             _ => "to read by it",
         };

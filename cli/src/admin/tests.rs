@@ -106,7 +106,7 @@ version  state     storage nodes  gateways
 node              acknowledged  synced  reads by
 1111111111111111  2             1       1
 
-Version 2 waits for 1111111111111111 to fetch their data.
+Version 2 waits for 1111111111111111 to fetch its data.
 Two different layouts were applied as version 2. One of them is in force; apply a new version to end the doubt.
 ";
     assert_eq!(show::history(&history), expected);

@@ -59,6 +59,8 @@ impl Over {
             Self::Socket(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 closed.to_string()
             }
+            // The system's own words say that it has ended, and more.
+            Self::Socket(error) if *closed == WireError::Closed => error.to_string(),
             Self::Socket(error) => format!("{closed} ({error})"),
         }
     }
@@ -128,9 +130,15 @@ impl<P> End<P> {
         }
     }
 
-    /// The connection has ended. One that never had a name is unknown to the node.
+    /// The connection has ended. One that never had a name was none of the node's: it is only told why.
     pub fn down(&self, node: &mut Node, now: Now, over: &Over, reason: &str) {
-        let Some(id) = self.id else { return };
+        let Some(id) = self.id else {
+            match over {
+                Over::Wire(error) => node.link_refused(now, &self.address, error),
+                Over::Socket(_) => log::debug!("connection from {}: {reason}", self.address),
+            }
+            return;
+        };
         if over.is_myself() {
             node.link_to_self(now, id, self.address.clone());
         }

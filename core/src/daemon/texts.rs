@@ -6,6 +6,7 @@ use crate::{
     daemon::{identity::KeyPair, plan, quickstart::Prepared, setup::Setup},
     http::reject::Reject,
     id::NodeId,
+    node::Api,
 };
 
 /// Where a daemon listens, once it does.
@@ -112,10 +113,16 @@ pub fn credentials(key: &KeyPair) -> String {
     )
 }
 
-/// Logged when the process is asked to stop.
-pub fn stopping(open: usize) -> String {
+/// Logged for each API when the process is asked to stop.
+pub fn stopping(api: Api, open: usize) -> String {
     let s = if open == 1 { "" } else { "s" };
-    format!("stopping: no new requests; {open} connection{s} open, at most {STOP_SECONDS} s to end")
+    let api = match api {
+        Api::S3 => "S3",
+        Api::Admin => "Admin",
+    };
+    format!(
+        "stopping: no new requests to the {api} API; {open} connection{s} open, at most {STOP_SECONDS} s to end"
+    )
 }
 
 /// Logged when all has ended.
@@ -194,7 +201,7 @@ mod tests {
 
     #[test]
     fn stopping_counts() {
-        assert!(stopping(1).contains("1 connection open"));
+        assert!(stopping(Api::S3, 1).contains("1 connection open"));
         assert_eq!(stopped(0), "stopped");
         assert_eq!(stopped(2), "stopped; 2 connections were cut off");
     }

@@ -144,11 +144,11 @@ impl fmt::Display for Trouble {
             ),
             Self::Locked { dir, by: Some(pid) } => write!(
                 f,
-                "{dir} is in use by another Mews daemon (process {pid}). Stop that one, or name another directory with --dir."
+                "{dir} is in use by another Mews daemon (process {pid}). Stop that one, or name another directory."
             ),
             Self::Locked { dir, by: None } => write!(
                 f,
-                "{dir} is in use by another Mews daemon. Stop that one, or name another directory with --dir."
+                "{dir} is in use by another Mews daemon. Stop that one, or name another directory."
             ),
             Self::Denied { path } => write!(
                 f,

@@ -33,7 +33,7 @@ use crate::{
     task::{Reason, Task},
     time::{Instant, Now},
     view::View,
-    wire::{Message, Priority},
+    wire::{Message, Priority, WireError},
 };
 use effects::Effects;
 use gossip::{Card, Space};
@@ -226,6 +226,11 @@ impl Node {
     pub fn link_down(&mut self, now: Now, link: LinkId, reason: &str) {
         self.membership.link_down(now, link, reason);
         self.settle(now);
+    }
+
+    /// A connection that another node has made has ended before that one had shown that it belongs here.
+    pub fn link_refused(&mut self, now: Now, address: &str, error: &WireError) {
+        self.membership.link_refused(now, address, error);
     }
 
     /// The connection to send requests for `peer` by.

@@ -52,7 +52,10 @@ impl Node {
         };
         let ring = self.layouts.ring(self.view.config.consistency, &near);
         if ring.version() != self.view.ring.version() {
-            log::info!("this node goes by layout version {}", ring.version());
+            match ring.version() {
+                0 => log::info!("this node knows of no layout yet"),
+                version => log::info!("this node goes by layout version {version}"),
+            }
         }
         if self.epoch.0 != self.layouts.epoch() {
             self.epoch = (self.layouts.epoch(), now.mono);

@@ -55,7 +55,7 @@ impl fmt::Display for WireError {
             Self::Handshake => write!(f, "the handshake was damaged on its way"),
             Self::Secret => write!(f, "the other end has another rpc_secret"),
             Self::Refused => {
-                write!(f, "the other end hung up in the handshake; has it the same rpc_secret?")
+                write!(f, "the other end hung up in the handshake: its rpc_secret may be another")
             }
             Self::WrongPeer { expected, found } => {
                 write!(f, "node {found} answered in place of {expected}")

@@ -28,6 +28,7 @@ use crate::{
     id::{ClusterId, NodeId},
     seed::Seed,
     time::{Instant, Now},
+    wire::WireError,
 };
 
 /// Nodes that are remembered. Clusters have a hundred at most; the rest bounds what a confused peer can make us hold.
@@ -38,6 +39,9 @@ const DIALS_MAX: usize = 16;
 
 /// An attempt that the shell has not reported on is given up. Longer than TCP and the handshake may take together.
 const DIAL_MAX: Duration = Duration::from_secs(30);
+
+/// Between two lines of the log about connections that were refused.
+const REFUSED: Duration = Duration::from_secs(60);
 
 /// Between rounds of gossip.
 const TICK: Duration = Duration::from_secs(1);
@@ -143,6 +147,8 @@ pub(super) struct Membership {
     save_at: Option<Instant>,
     /// This node may lack what others have: it has been away from one of them, or is told so.
     pub(super) behind: bool,
+    /// From when on one more connection that was refused is worth a line in the log.
+    refused_at: Instant,
     seed: Seed,
 }
 
@@ -170,6 +176,7 @@ impl Membership {
             urgent_at: now.mono,
             save_at: None,
             behind: false,
+            refused_at: now.mono,
             seed,
         };
         // Only a shortcut to what peers tell, and not worth a node that does not start. The next save replaces it.
@@ -385,6 +392,18 @@ impl Membership {
             for place in self.bootstrap.iter_mut().filter(|place| place.met == Some(peer)) {
                 place.backoff.fell(lived, now.mono, seed);
             }
+        }
+    }
+
+    /// A connection that another node has made was refused. Only this end knows why, if the secrets differ: so it says so, and not
+    /// for each of the other's attempts.
+    pub(super) fn link_refused(&mut self, now: Now, address: &str, error: &WireError) {
+        let by_mistake = matches!(error, WireError::Secret | WireError::Version { .. });
+        if by_mistake && self.refused_at <= now.mono {
+            log::warn!("refused a connection from {address}: {error}");
+            self.refused_at = now.mono.after(REFUSED);
+        } else {
+            log::debug!("refused a connection from {address}: {error}");
         }
     }
 
