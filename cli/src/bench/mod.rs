@@ -96,9 +96,10 @@ pub struct Args {
     /// sign the payload's SHA-256 too, instead of UNSIGNED-PAYLOAD
     #[argh(switch)]
     pub signed: bool,
-    /// process id of the server on this machine, for CPU time and memory
+    /// process id of the server on this machine, for CPU time and memory;
+    /// several for a cluster, which are added up
     #[argh(option)]
-    pub pid: Option<u32>,
+    pub pid: Vec<u32>,
     /// leave the objects and the bucket there
     #[argh(switch)]
     pub keep: bool,
@@ -111,17 +112,17 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failure> {
     let rows = plan(&args)?;
     let target = Target::from_args(&args)?;
-    if let Some(pid) = args.pid {
-        process::usage(pid).map_err(|error| {
+    for pid in &args.pid {
+        process::usage(*pid).map_err(|error| {
             Failure::Failed(format!(
                 "process {pid} cannot be observed: {error}. Is --pid the server's?"
             ))
         })?;
     }
-    let mut report = report::Report::new(&target, args.json, args.pid.is_some());
+    let mut report = report::Report::new(&target, args.json, !args.pid.is_empty());
     let mut stage = Stage::open(target, args.signed)?;
     let result = rows.into_iter().try_for_each(|row| {
-        let outcome = stage.measure(&row, args.pid)?;
+        let outcome = stage.measure(&row, &args.pid)?;
         report.row(&row, &outcome)
     });
     // What was put there is taken away again even when a row has failed.

@@ -25,6 +25,14 @@ pub fn usage(pid: u32) -> io::Result<Usage> {
     Ok(Usage { cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND), peak })
 }
 
+/// What these processes have used so far, all together.
+pub fn sum(pids: &[u32]) -> io::Result<Usage> {
+    pids.iter().try_fold(Usage::default(), |sum, pid| {
+        let Usage { cpu, peak } = usage(*pid)?;
+        Ok(Usage { cpu: sum.cpu.saturating_add(cpu), peak: sum.peak.saturating_add(peak) })
+    })
+}
+
 /// `utime` and `stime`, the 14th and 15th field. The second is the command's name in parentheses, which may hold anything.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
@@ -59,5 +67,8 @@ mod tests {
         let usage = usage(std::process::id()).unwrap();
         assert!(usage.peak > 100_000, "{usage:?}");
         assert!(super::usage(u32::MAX).is_err());
+        let this = std::process::id();
+        assert!(sum(&[this, this]).unwrap().peak >= 2 * usage.peak);
+        assert!(sum(&[this, u32::MAX]).is_err());
     }
 }

@@ -60,15 +60,15 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Makes what the row needs, and runs it.
-    pub fn measure(&mut self, work: &Work, pid: Option<u32>) -> Result<Outcome, Failure> {
+    /// Makes what the row needs, and runs it. These processes are what serves it.
+    pub fn measure(&mut self, work: &Work, servers: &[u32]) -> Result<Outcome, Failure> {
         let there = self.prepare(work)?;
         let new = format!("{}new{}-", self.prefix, self.series.len());
         let keys = Arc::new(Keys { there, new: new.clone(), ..Keys::default() });
         self.series.insert(new, Series::Made(keys.clone()));
 
         let observe = || -> Result<_, Failure> {
-            let server = pid.map(process::usage).transpose().map_err(|error| {
+            let server = process::sum(servers).map_err(|error| {
                 Failure::Failed(format!("the server can no longer be observed: {error}"))
             })?;
             Ok((server, process::usage(std::process::id()).unwrap_or_default()))
@@ -77,9 +77,9 @@ impl Stage {
         let mut outcome = load::run(work, &self.target, self.signed, &keys)?;
         let after = observe()?;
         outcome.own_cpu = after.1.cpu.saturating_sub(before.1.cpu);
-        if let ((Some(before), _), (Some(after), _)) = (before, after) {
-            outcome.cpu = Some(after.cpu.saturating_sub(before.cpu));
-            outcome.peak = Some(after.peak);
+        if !servers.is_empty() {
+            outcome.cpu = Some(after.0.cpu.saturating_sub(before.0.cpu));
+            outcome.peak = Some(after.0.peak);
         }
         Ok(outcome)
     }
