@@ -14,3 +14,8 @@ fn small_requests_take_one_round_trip() {
 fn nodes_are_replaced_and_added_while_clients_go_on() {
     mews_conformance::cluster::grows(env!("CARGO_BIN_EXE_mewsd"));
 }
+
+#[test]
+fn real_clients_are_served_by_each_node() {
+    mews_conformance::cluster::serves_clients(env!("CARGO_BIN_EXE_mewsd"));
+}

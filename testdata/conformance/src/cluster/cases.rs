@@ -12,6 +12,7 @@ use super::{
     sibling,
 };
 use crate::{
+    clients::Suite,
     daemon::Daemon,
     signed::{self, Session},
 };
@@ -78,6 +79,14 @@ fn alone(node: &Daemon) {
         assert_eq!(response.status, 503, "{method}: {text}");
         assert!(response.header("retry-after").is_some(), "{method}: {text}");
     }
+}
+
+/// Real clients, each by another node of a mixed cluster, find what a single machine would give them.
+pub fn serves_clients(binary: impl AsRef<Path>) {
+    let binary = binary.as_ref();
+    let Some(suite) = Suite::for_cluster(binary) else { return };
+    let cluster = Cluster::start(&mixed(binary));
+    suite.run(&cluster.nodes.iter().collect::<Vec<_>>());
 }
 
 /// Long enough for what this machine computes, with unoptimised daemons and other tests beside them, to be a small share of it.

@@ -25,7 +25,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub use cases::{heals, round_trips};
+pub use cases::{heals, round_trips, serves_clients};
 pub use growth::grows;
 pub use net::{Net, Passage};
 
@@ -288,6 +288,7 @@ impl Plan {
              [s3_api]\n\
              api_bind_addr = \"127.0.0.1:0\"\n\
              s3_region = \"mews\"\n\
+             root_domain = \"localhost\"\n\
              [admin]\n\
              api_bind_addr = \"127.0.0.1:0\"\n\
              admin_token = \"{TOKEN}\"\n",
