@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// Asks a read quorum of `position` and merges what it says, row by row. Where replicas differ, the merged rows are written back
-/// to a write quorum before they are given out, so that nobody who asks later sees less.
+/// to a write quorum before they are given out, so that nobody who asks later sees less. While the layout changes, what was written
+/// lately is written back in any case: the members of the set that is asked may agree on what those of the next one lack.
 ///
 /// Listings are [`super::list()`]'s: their pages do not merge row by row.
 ///
@@ -29,7 +30,10 @@ pub async fn read(
     read: Read,
 ) -> Result<Answer, PeerError> {
     let replicas = view.ring.replicas(position);
-    if let [node] = replicas.nodes {
+    let changing = view.ring.write_sets(position).len() > 1;
+    if let [node] = replicas.nodes
+        && !changing
+    {
         return fitting(&read, cx.read(*node, read.clone()).await?);
     }
     let plan = Plan {

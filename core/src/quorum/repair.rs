@@ -1,20 +1,24 @@
 //! Writing back what a read has found stale.
 
-use super::{full_copy, read, read::fitting, write};
+use std::time::Duration;
+
+use super::{ask::Open, full_copy, read::fitting, write};
 use crate::{
     effect::PeerError,
-    id::{NodeId, Position},
+    id::{NodeId, Position, VersionId},
     store::{Answer, Batch, Found, Op, Outcome, Read, Table},
     table::{
         self, key,
         object::{Content, ObjectRow},
+        upload::{IntentRow, UploadRow},
     },
     task::Cx,
     view::View,
 };
 
-/// Writes the rows of `merged` in which `answers` differ back to a write quorum. Rows of scans and listings are left to the
-/// synchronisation: who reads those does not take one page for the whole truth.
+/// Writes the rows of `merged` in which `answers` differ back to a write quorum, each with what goes with it: a replica must not
+/// have half of what was committed as one. Rows of scans and listings are left to the synchronisation: who reads those does not
+/// take one page for the whole truth.
 pub(super) async fn sharded(
     cx: Cx,
     view: &View,
@@ -23,19 +27,28 @@ pub(super) async fn sharded(
     (nodes, answers): (&[NodeId], &[Answer]),
     merged: &Answer,
 ) -> Result<(), PeerError> {
-    let mut ops = Vec::new();
-    match (read, merged) {
-        (Read::Object { key, payload }, Answer::Object(Some(found))) => {
-            if answers.iter().all(|answer| has(answer, &found.row)) {
-                return Ok(());
+    let ops = match (read, merged) {
+        (Read::Object { key, .. }, Answer::Object(Some(found))) => {
+            let has_it = |answer: &Answer| has(answer, &found.row);
+            let agreed =
+                answers.iter().all(has_it) && !may_be_left_behind(cx, view, position, found)?;
+            match answers.iter().position(has_it) {
+                Some(at) if !agreed => {
+                    let from = From { cx, position, node: nodes[at] };
+                    object(&from, view, key, (nodes, answers), found).await?
+                }
+                Some(_) | None => return Ok(()),
             }
-            if let Some(at) = answers.iter().position(|answer| has(answer, &found.row)) {
-                ops = manifest(cx, position, nodes[at], found).await?;
-            }
-            ops.extend(object(cx, view, position, key, *payload, answers, found).await?);
         }
-        (_, _) => ops = values(read, answers, merged, is_repaired),
-    }
+        (_, _) => {
+            let mut ops = Vec::new();
+            for op in values(read, answers, merged, is_repaired) {
+                ops.extend(completion(cx, position, (nodes, answers), &op).await?);
+                ops.push(op);
+            }
+            ops
+        }
+    };
     if ops.is_empty() {
         return Ok(());
     }
@@ -104,61 +117,154 @@ fn is_repaired(table: Table) -> bool {
     matches!(table, Table::Upload)
 }
 
-/// The manifest of an object of parts, from a node that has the object: it came with the row and must go with it. Blocks are on a
-/// write quorum before the row that names them.
-async fn manifest(
+/// How long a row that did not reach all whom it should have reached may lack somewhere: it is fetched when replicas are compared,
+/// every ten minutes, and some of these runs may fail.
+const COMPARED: Duration = Duration::from_secs(3600);
+
+/// Whether a row is lacked, perhaps, by those who hold its position in another layout in force than the one that reads go to.
+fn may_be_left_behind(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    found: &Found,
+) -> Result<bool, PeerError> {
+    if view.ring.write_sets(position).len() < 2 {
+        return Ok(false);
+    }
+    let row: ObjectRow = table::decode(Table::Object, &found.row).map_err(PeerError::Store)?;
+    Ok(row.version.stamp().wall().after(COMPARED) > cx.now().wall)
+}
+
+/// The node that a row comes from.
+struct From {
     cx: Cx,
     position: Position,
     node: NodeId,
-    found: &Found,
-) -> Result<Vec<Op>, PeerError> {
-    let row: ObjectRow = table::decode(Table::Object, &found.row).map_err(PeerError::Store)?;
-    let Content::Parts(_, parts) = row.content else { return Ok(Vec::new()) };
-    let pages =
-        (0..).zip(&parts.pages).map(|(page, _)| key::manifest(position, parts.upload, page));
-    let keys: Vec<_> = pages.map(|key| (Table::Manifest, key)).collect();
-    let read = Read::Get(keys.clone());
-    let values = fitting(&read, cx.read(node, read.clone()).await?)?.into_values();
-    let rows = keys.into_iter().zip(values);
-    Ok(rows
-        .filter_map(|((table, key), value)| {
-            Some(Op::Merge { table, key, value: value?, inline: None })
-        })
-        .collect())
+}
+
+impl From {
+    /// The object row that stands there now, and what goes with it. It may be a later one than was found a moment ago: then that
+    /// has been replaced, and nobody is shown less by who is shown the later one.
+    async fn whole(&self, row_key: &[u8]) -> Result<Vec<Op>, PeerError> {
+        let read = Read::Object { key: row_key.to_vec(), payload: true };
+        match fitting(&read, self.cx.read(self.node, read.clone()).await?)?.into_object() {
+            Some(found) => self.with_all(row_key, &found).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// An object row with what was committed together with it: the payload, the manifest of its parts and the closed upload, and
+    /// that its data is named, without which it would be taken for that of a writer that is gone. Blocks are on a write quorum
+    /// before the row that names them.
+    async fn with_all(&self, row_key: &[u8], found: &Found) -> Result<Vec<Op>, PeerError> {
+        let row: ObjectRow = table::decode(Table::Object, &found.row).map_err(PeerError::Store)?;
+        let mut ops = match &row.content {
+            Content::Deleted | Content::Inline(_) => Vec::new(),
+            Content::Blocks(_, data) => vec![self.named(data.data)],
+            Content::Parts(_, parts) => {
+                let pages = (0..).zip(&parts.pages).map(|(page, _)| {
+                    (Table::Manifest, key::manifest(self.position, parts.upload, page))
+                });
+                let upload = (Table::Upload, key::upload_beside(row_key, parts.upload));
+                let mut ops = self.rows(pages.chain([upload]).collect()).await?;
+                ops.push(self.named(parts.upload));
+                ops
+            }
+        };
+        let (key, value) = (row_key.to_vec(), found.row.clone());
+        let inline = match row.content {
+            Content::Inline(_) => found.inline.clone(),
+            Content::Deleted | Content::Blocks(..) | Content::Parts(..) => None,
+        };
+        ops.push(Op::Merge { table: Table::Object, key, value, inline });
+        Ok(ops)
+    }
+
+    /// That data, or an upload, is named by what is committed.
+    fn named(&self, data: VersionId) -> Op {
+        let (key, value) = (key::intent(self.position, data), table::encode(&IntentRow::Done));
+        Op::Merge { table: Table::Intent, key, value, inline: None }
+    }
+
+    /// The rows at these keys, as changes.
+    async fn rows(&self, keys: Vec<(Table, Vec<u8>)>) -> Result<Vec<Op>, PeerError> {
+        let read = Read::Get(keys.clone());
+        let values = fitting(&read, self.cx.read(self.node, read.clone()).await?)?.into_values();
+        let rows = keys.into_iter().zip(values);
+        Ok(rows
+            .filter_map(|((table, key), value)| {
+                Some(Op::Merge { table, key, value: value?, inline: None })
+            })
+            .collect())
+    }
 }
 
 /// The repair of an object row: nothing, where what is stale is stale in a way that nobody sees.
 async fn object(
-    cx: Cx,
+    from: &From,
     view: &View,
-    position: Position,
-    key: &[u8],
-    payload: bool,
-    answers: &[Answer],
+    row_key: &[u8],
+    (nodes, answers): (&[NodeId], &[Answer]),
     found: &Found,
 ) -> Result<Vec<Op>, PeerError> {
     let row: ObjectRow = table::decode(Table::Object, &found.row).map_err(PeerError::Store)?;
-    let inline = match row.content {
-        Content::Inline(_) if payload => found.inline.clone(),
-        Content::Inline(_) => {
-            // The payload must go with the row. That read repairs it.
-            let whole = Read::Object { key: key.to_vec(), payload: true };
-            Box::pin(read(cx, view, position, whole)).await?;
-            return Ok(Vec::new());
-        }
+    match row.content {
+        // The payload must go with the row.
+        Content::Inline(_) if found.inline.is_none() => return from.whole(row_key).await,
         Content::Deleted => {
-            // A tombstone is forgotten by one replica before the others, once all have it.
-            let others_have_it_or_nothing = answers
-                .iter()
-                .all(|answer| matches!(answer, Answer::Object(None)) || has(answer, &found.row));
             let remembered = row.version.stamp().wall().after(view.config.tombstone_delay / 2);
-            if others_have_it_or_nothing && remembered < cx.now().wall {
+            let gone =
+                |answer: &Answer| matches!(answer, Answer::Object(None)) || has(answer, &found.row);
+            if remembered < from.cx.now().wall
+                && answers.iter().all(gone)
+                && others(from, view, row_key, nodes).await.is_some_and(|all| all.iter().all(gone))
+            {
+                // A tombstone is forgotten by one replica before the others, once all have it.
                 return Ok(Vec::new());
             }
-            None
         }
-        Content::Blocks(..) | Content::Parts(..) => None,
+        Content::Inline(_) | Content::Blocks(..) | Content::Parts(..) => {}
+    }
+    from.with_all(row_key, found).await
+}
+
+/// What the replicas have that were not asked; nothing unless every one of them says so.
+async fn others(from: &From, view: &View, row_key: &[u8], asked: &[NodeId]) -> Option<Vec<Answer>> {
+    let read = Read::Object { key: row_key.to_vec(), payload: false };
+    let mut open = Open::new();
+    for node in view.ring.replicas(from.position).nodes {
+        if *node == view.node && view.recovering {
+            return None;
+        }
+        if !asked.contains(node) {
+            open.push((), from.cx.read(*node, read.clone()));
+        }
+    }
+    let mut answers = Vec::with_capacity(open.len());
+    while !open.is_empty() {
+        let ((), answer) = open.next().await;
+        answers.push(answer.and_then(|answer| fitting(&read, answer)).ok()?);
+    }
+    Some(answers)
+}
+
+/// Where `op` brings the others that an upload is completed: the object that came of it, from a node that knows it.
+async fn completion(
+    cx: Cx,
+    position: Position,
+    (nodes, answers): (&[NodeId], &[Answer]),
+    op: &Op,
+) -> Result<Vec<Op>, PeerError> {
+    let Op::Merge { table: Table::Upload, key, value, .. } = op else { return Ok(Vec::new()) };
+    let row: UploadRow = table::decode(Table::Upload, value).map_err(PeerError::Store)?;
+    let knows = |answer: &Answer| matches!(answer, Answer::Values(values) if values.iter().flatten().any(|has| has == value));
+    let (Some((object, upload)), UploadRow::Closed { etag: Some(_) }, Some(at)) =
+        (key::object_beside(key), row, answers.iter().position(knows))
+    else {
+        return Ok(Vec::new());
     };
-    let (key, value) = (key.to_vec(), found.row.clone());
-    Ok(vec![Op::Merge { table: Table::Object, key, value, inline }])
+    let from = From { cx, position, node: nodes[at] };
+    let mut ops = from.whole(&object).await?;
+    ops.push(from.named(upload));
+    Ok(ops)
 }

@@ -49,6 +49,18 @@ pub fn upload_parts(row_key: &[u8]) -> Option<(Vec<u8>, VersionId)> {
     Some((unescape(escaped)?, VersionId::from_slice(id)?))
 }
 
+/// The `Upload` key of an upload of the object with this `Object` key.
+pub fn upload_beside(row_key: &[u8], upload: VersionId) -> Vec<u8> {
+    let (shard, key) = row_key.split_at(SHARD_PREFIX_LEN);
+    concat(&[shard, &escape(key), &upload.0])
+}
+
+/// The `Object` key of what an upload with this `Upload` key makes, and the upload id.
+pub fn object_beside(row_key: &[u8]) -> Option<(Vec<u8>, VersionId)> {
+    let (key, upload) = upload_parts(row_key)?;
+    Some((concat(&[row_key.get(..SHARD_PREFIX_LEN)?, &key]), upload))
+}
+
 /// `Part`: position, upload, part number.
 pub fn part(position: Position, upload: VersionId, number: u16) -> Vec<u8> {
     concat(&[&position.0.to_be_bytes(), &upload.0, &number.to_be_bytes()])

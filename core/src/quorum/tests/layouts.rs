@@ -5,7 +5,7 @@ use crate::{
     placement::layout::Layout,
     testing::{
         Ask,
-        cluster::{Cluster, layout},
+        cluster::{Cluster, Fate, layout},
     },
 };
 
@@ -40,6 +40,28 @@ fn what_is_written_now_is_read_by_either_layout() {
     cluster.set_layouts(&[&new()], 2);
     cluster.down(&[0, 1, 2, 4]);
     assert_eq!(get(&mut cluster, 3, "blocks"), Ok(bytes(3500)));
+}
+
+/// A write that nobody acknowledged reached all of the old replicas and none of the new ones, which have fetched their data before.
+#[test]
+fn what_was_seen_by_the_old_layout_is_seen_by_the_new_one() {
+    let one = || (layout(1, 4, |_| vec![0]), layout(2, 4, |_| vec![3]));
+    for (old, new) in [(old(), new()), one()] {
+        let moved = new.storage.clone();
+        let mut cluster = Cluster::new(old.roles.len(), &old);
+        cluster.set_layouts(&[&old, &new], 1);
+        cluster.network(move |call| {
+            let to_new = moved.contains(&crate::testing::cluster::node(call.to));
+            if to_new && call.what.starts_with("Commit") { Fate::Lost } else { Fate::Answered }
+        });
+        let reply = cluster.ask(0, Ask::put("/bucket/k", "new"));
+        assert_eq!(reply.outcome(), "503 ServiceUnavailable");
+        cluster.down(&[]);
+        assert_eq!(get(&mut cluster, 0, "k"), Ok(b"new".to_vec()));
+        assert_eq!(cluster.ask(1, Ask::new("HEAD", "/bucket/k")).status, 200);
+        cluster.set_layouts(&[&new], 2);
+        assert_eq!(get(&mut cluster, 3, "k"), Ok(b"new".to_vec()));
+    }
 }
 
 #[test]

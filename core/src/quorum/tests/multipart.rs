@@ -1,7 +1,10 @@
 //! Multipart uploads and copies among several nodes.
 
 use super::{bytes, get, put, spread};
-use crate::testing::{Ask, Reply, cluster::Cluster};
+use crate::testing::{
+    Ask, Reply,
+    cluster::{Cluster, Fate},
+};
 
 const MIB5: usize = 5 << 20;
 
@@ -87,30 +90,68 @@ fn an_aborted_upload_takes_nothing_more() {
     assert_eq!(get(&mut cluster, 0, "big"), Err("404 NoSuchKey".to_owned()));
 }
 
-/// The final batch reached one replica; a read spreads its row, and with it the manifest.
-#[test]
-fn a_completion_that_one_replica_has_is_whole_wherever_it_gets() {
-    use crate::testing::cluster::Fate;
-    let mut cluster = Cluster::replicated(3);
-    put(&mut cluster, 0, "big", "old");
-    let id = begin(&mut cluster, 0);
-    let first = etag(&part(&mut cluster, 0, &id, 1, bytes(2500)));
+/// An upload whose final batch has reached the last of three replicas only.
+fn half_completed(cluster: &mut Cluster) -> (String, String) {
+    put(cluster, 0, "big", "old");
+    let id = begin(cluster, 0);
+    let first = etag(&part(cluster, 0, &id, 1, bytes(2500)));
     cluster.network(|call| match call.what.starts_with("Commit: manifest") {
         true if call.to == 2 => Fate::AnswerLost,
         true => Fate::Unreachable,
         false => Fate::Answered,
     });
     let before = cluster.hosts[0].store.clone();
-    let body = format!(
-        "<CompleteMultipartUpload><Part><ETag>{first}</ETag><PartNumber>1</PartNumber></Part></CompleteMultipartUpload>"
-    );
-    let ask = Ask::new("POST", &format!("/bucket/big?uploadId={id}")).body(body);
-    assert_eq!(cluster.ask(0, ask).outcome(), "503 ServiceUnavailable");
+    let completed = complete(cluster, 0, &id, std::slice::from_ref(&first));
+    assert_eq!(completed.outcome(), "503 ServiceUnavailable");
     cluster.hosts[0].store = before;
+    (id, first)
+}
+
+/// A read spreads its row, and with it the manifest and that the upload is closed.
+#[test]
+fn a_completion_that_one_replica_has_is_whole_wherever_it_gets() {
+    let mut cluster = Cluster::replicated(3);
+    let (id, _) = half_completed(&mut cluster);
     cluster.down(&[1]);
     assert_eq!(get(&mut cluster, 0, "big"), Ok(bytes(2500)));
     cluster.down(&[2]);
     assert_eq!(get(&mut cluster, 1, "big"), Ok(bytes(2500)));
+    let abort = Ask::new("DELETE", &format!("/bucket/big?uploadId={id}"));
+    assert_eq!(cluster.ask(1, abort).outcome(), "404 NoSuchUpload");
+}
+
+/// Who is told that an upload is complete finds its object.
+#[test]
+fn a_completion_is_acknowledged_again_only_where_its_object_is() {
+    let mut cluster = Cluster::replicated(3);
+    let (id, first) = half_completed(&mut cluster);
+    // The only one that knows of the object tells of the upload, and is gone.
+    let mut told = false;
+    cluster.network(move |call| match call.to {
+        1 if !told => Fate::Unreachable,
+        2 if told => Fate::Unreachable,
+        _ => {
+            told |= call.to == 2 && call.what == "Read upload";
+            Fate::Answered
+        }
+    });
+    let again = complete(&mut cluster, 0, &id, std::slice::from_ref(&first));
+    cluster.down(&[2]);
+    let read = get(&mut cluster, 1, "big");
+    assert!(again.status == 503 || read == Ok(bytes(2500)), "{} and {read:?}", again.outcome());
+    cluster.down(&[1]);
+    assert_eq!(complete(&mut cluster, 0, &id, std::slice::from_ref(&first)).outcome(), "200");
+}
+
+/// An upload may take longer than anything is remembered.
+#[test]
+fn an_old_upload_is_completed() {
+    let mut cluster = Cluster::replicated(3);
+    let id = begin(&mut cluster, 0);
+    let first = etag(&part(&mut cluster, 0, &id, 1, bytes(2500)));
+    cluster.pass(2 * cluster.hosts[0].view.config.tombstone_delay);
+    assert_eq!(complete(&mut cluster, 1, &id, std::slice::from_ref(&first)).outcome(), "200");
+    assert_eq!(get(&mut cluster, 2, "big"), Ok(bytes(2500)));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{bytes, get, put};
 use crate::{
     effect::PeerError,
     store::{StoreError, Table},
+    table::upload::IntentRow,
     testing::{
         Ask, CommitFault,
         cluster::{Cluster, Fate},
@@ -46,6 +47,58 @@ fn what_one_read_has_seen_later_reads_see() {
             assert_eq!(get(&mut cluster, 1, "k"), Ok(bytes(len)), "{len} after HEAD: {head}");
         }
     }
+}
+
+/// The node that showed it is gone before it was asked for the payload.
+#[test]
+fn what_head_has_seen_later_reads_see() {
+    let mut cluster = Cluster::replicated(3);
+    put(&mut cluster, 0, "k", "old");
+    put_at_only(&mut cluster, 2, Ask::put("/bucket/k", bytes(5)), 0);
+    let mut told = false;
+    cluster.network(move |call| match call.to {
+        1 if !told => Fate::Unreachable,
+        2 if told => Fate::Unreachable,
+        _ => {
+            told |= call.to == 2;
+            Fate::Answered
+        }
+    });
+    let reply = cluster.ask(0, Ask::new("HEAD", "/bucket/k"));
+    cluster.down(&[2]);
+    let read = get(&mut cluster, 1, "k");
+    assert!(reply.status == 503 || read == Ok(bytes(5)), "{} and then {read:?}", reply.status);
+    assert_eq!(get(&mut cluster, 0, "k"), read);
+}
+
+/// Of the two others one has never heard of the object, and the other still has it.
+#[test]
+fn a_deletion_that_was_seen_late_stays() {
+    let mut cluster = Cluster::replicated(3);
+    cluster.down(&[2]);
+    put(&mut cluster, 0, "k", "old");
+    cluster.down(&[]);
+    put_at_only(&mut cluster, 1, Ask::new("DELETE", "/bucket/k"), 0);
+    cluster.pass(cluster.hosts[0].view.config.tombstone_delay);
+    cluster.down(&[0]);
+    assert_eq!(get(&mut cluster, 2, "k"), Err("404 NoSuchKey".to_owned()));
+    cluster.down(&[1]);
+    assert_eq!(get(&mut cluster, 2, "k"), Err("404 NoSuchKey".to_owned()));
+}
+
+/// Otherwise the data is taken for that of a writer that is gone.
+#[test]
+fn what_is_repaired_is_known_to_be_named() {
+    let mut cluster = Cluster::replicated(3);
+    put_at_only(&mut cluster, 2, Ask::put("/bucket/k", bytes(1000)), 1);
+    let done = |cluster: &Cluster, at: usize| {
+        let mut rows = cluster.hosts[at].store.rows(Table::Intent);
+        rows.any(|(_, value)| value == crate::table::encode(&IntentRow::Done))
+    };
+    assert!(!done(&cluster, 0) && !done(&cluster, 1) && done(&cluster, 2));
+    cluster.down(&[1]);
+    assert_eq!(get(&mut cluster, 0, "k"), Ok(bytes(1000)));
+    assert!(done(&cluster, 0), "and the other hears of it later");
 }
 
 #[test]
