@@ -179,13 +179,21 @@ async fn once(
         None => stamp(cx, view, target).await?,
     };
     let version = cx.version_past(seen);
-    let data = match &write.content {
-        Content::Blocks(_, data) => Some(data.data),
-        Content::Parts(_, parts) => Some(parts.upload),
-        Content::Deleted | Content::Inline(_) => None,
-    };
     let mut guards = write.guards.clone();
-    guards.extend(data.into_iter().flat_map(|data| ingest::in_time(view, target.position, data)));
+    match &write.content {
+        Content::Blocks(_, data) => {
+            guards.extend(ingest::in_time(view, target.position, data.data));
+        }
+        // An upload may be as old as it likes: nobody gives it up but who aborts it, and it was open a moment ago. What counts is
+        // that this batch is not still under way when that it was aborted is forgotten.
+        Content::Parts(_, parts) => {
+            let deadline = cx.now().wall.after(view.config.tombstone_delay / 2);
+            let data = parts.upload;
+            guards.push(Guard::Wanted { position: target.position, data });
+            guards.push(Guard::Before { deadline });
+        }
+        Content::Deleted | Content::Inline(_) => {}
+    }
     match commit(cx, view, target, version, guards, &write, ingested).await? {
         Outcome::Applied(_) => Ok(Written::Done(version)),
         Outcome::Refused { guard } if guard < write.guards.len() => Ok(Written::Refused(guard)),
