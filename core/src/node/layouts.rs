@@ -209,7 +209,12 @@ impl Layouts {
             );
             return Ok(false);
         }
+        let claimed = theirs.trackers().get(Step::Ack, self.me);
+        let forgotten = claimed > self.working.trackers().get(Step::Ack, self.me);
         self.working = both;
+        if forgotten {
+            self.remember(claimed);
+        }
         if let Some(version) = merged.conflict {
             log::error!(
                 "two different layouts were applied as version {version}, at two places that had lost each other. All nodes go by \
@@ -219,6 +224,17 @@ impl Layouts {
         }
         self.dirty |= merged.any();
         Ok(merged.any())
+    }
+
+    /// Others know of a claim that this node does not know to have made, though every claim is on its disk before it is told: it has
+    /// lost what it had. If reads went to it, it is held to have it all, also if it had never said so because nothing was there to
+    /// be fetched when the first layout began.
+    fn remember(&mut self, claimed: u64) {
+        let version = claimed.min(self.working.read_version());
+        log::warn!(
+            "this node was a member by layout version {claimed} and has lost what it had: it fetches that again"
+        );
+        self.dirty |= self.working.reach(Step::Sync, self.me, version);
     }
 
     /// What tasks and data were made for may not be version `version` after all.

@@ -205,6 +205,24 @@ fn a_dead_node_is_waited_for_until_it_is_skipped() {
     assert_eq!(net.with(3, |node, now| node.admit(now, head()).name()), "refusal");
 }
 
+/// It has never said that it has all, because there was nothing to be had: reads went to it at once.
+#[test]
+fn a_node_that_loses_its_disks_in_the_first_seconds_notices_it() {
+    let mut net = Net::running(3);
+    net.until(SECOND * 10, |net| net.is_mesh(&[0, 1, 2]));
+    apply(&mut net, 0, &[0, 1, 2], 3);
+    let acked = |net: &Net| net.node(0).history().trackers().get(Step::Ack, id(1)) == 1;
+    net.until(SECOND, |net| settled(net, &[0, 1, 2], 1) && acked(net));
+    assert_eq!(net.node(0).history().trackers().get(Step::Sync, id(1)), 0);
+    net.stop(1);
+    net.machines[1].saved = Saved::default();
+    net.start(1);
+    net.until(SECOND * 10, |net| net.node(1).view().ring.version() > 0);
+    assert!(net.node(1).view().recovering);
+    net.until(SECOND * 20, |net| !net.node(1).view().recovering);
+    assert_eq!(net.node(1).history().trackers().get(Step::Sync, id(1)), 1);
+}
+
 #[test]
 fn only_the_dead_are_skipped() {
     let mut net = grown(4);
