@@ -76,6 +76,15 @@ enum Fault {
     Own(PeerError),
 }
 
+/// Who has answered.
+#[derive(Default)]
+struct Answered {
+    /// All of them.
+    all: BTreeSet<NodeId>,
+    /// Those that have all that they are to have. The others are fetching what they have lost.
+    whole: BTreeSet<NodeId>,
+}
+
 struct Run<'a> {
     cx: Cx,
     view: &'a View,
@@ -91,10 +100,10 @@ impl Run<'_> {
         let ring = &self.view.ring;
         let ranges: Vec<_> =
             FULL_COPY.iter().map(|table| (*table, Position(0), Position(0))).collect();
-        let mut answered = BTreeSet::new();
+        let mut answered = Answered::default();
         for peer in ring.everyone() {
-            if *peer != self.view.node && self.pull(*peer, &ranges).await? {
-                answered.insert(*peer);
+            if *peer != self.view.node {
+                self.pull(*peer, &ranges, &mut answered).await?;
             }
         }
         Ok(is_enough(self.view, &ring.full_copy_write_sets(), &answered))
@@ -107,39 +116,56 @@ impl Run<'_> {
         let mut peers: BTreeSet<NodeId> =
             some.iter().flat_map(|(first, _)| ring.holders(*first)).collect();
         peers.remove(&self.view.node);
-        let mut answered = BTreeSet::new();
+        let mut answered = Answered::default();
         for peer in peers {
             let shared = some.iter().filter(|(first, _)| ring.holds(peer, *first));
             let ranges: Vec<_> = SHARDED
                 .iter()
                 .flat_map(|table| shared.clone().map(|(first, last)| (*table, *first, *last)))
                 .collect();
-            if self.pull(peer, &ranges).await? {
-                answered.insert(peer);
-            }
+            self.pull(peer, &ranges, &mut answered).await?;
         }
         rest(self.cx, began, 1).await;
         let sets = |first: Position| ring.write_sets(first);
         Ok(some.iter().all(|(first, _)| is_enough(self.view, &sets(*first), &answered)))
     }
 
-    /// Fetches from `peer` what differs in these ranges of positions. False if it does not answer.
+    /// Fetches from `peer` what differs in these ranges of positions, and notes that it has answered.
     async fn pull(
         &mut self,
         peer: NodeId,
         ranges: &[(Table, Position, Position)],
-    ) -> Result<bool, PeerError> {
+        answered: &mut Answered,
+    ) -> Result<(), PeerError> {
         if self.lost.contains(&peer) {
-            return Ok(false);
+            return Ok(());
         }
-        match Box::pin(self.compare(peer, ranges)).await {
-            Ok(()) => Ok(true),
+        // Before the rows: who has them all later may have lacked some of those that it was asked for.
+        let pulled = match self.is_whole(peer).await {
+            Ok(whole) => Box::pin(self.compare(peer, ranges)).await.map(|()| whole),
+            Err(error) => Err(Fault::Peer(error)),
+        };
+        match pulled {
+            Ok(whole) => {
+                answered.all.insert(peer);
+                answered.whole.extend(whole.then_some(peer));
+                Ok(())
+            }
             Err(Fault::Own(error)) => Err(error),
             Err(Fault::Peer(error)) => {
                 log::info!("sync: {peer} does not answer and is left out: {error}");
                 self.lost.insert(peer);
-                Ok(false)
+                Ok(())
             }
+        }
+    }
+
+    /// Whether a peer has all that it is to have: only then does it answer reads, even one of nothing.
+    async fn is_whole(&self, peer: NodeId) -> Result<bool, PeerError> {
+        match self.cx.read(peer, Read::Get(Vec::new())).await {
+            Ok(_) => Ok(true),
+            Err(PeerError::Syncing) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -159,19 +185,16 @@ impl Run<'_> {
 /// Whether this node may vouch for rows with these replica sets (oldest first), having pulled from those who have answered.
 ///
 /// For a set of an older layout it must have heard, or itself be, a read quorum. Of the newest it holds its own share, and
-/// has done since that came into force; what is not there was written to a quorum of the others. If its database has lost
-/// something, its own word counts for nothing: then a read quorum of the others must have answered in every set, or all of
-/// them if they are fewer.
-fn is_enough(view: &View, sets: &[Replicas<'_>], answered: &BTreeSet<NodeId>) -> bool {
+/// has done since that came into force; what is not there was written to a quorum of the others. The word of a node whose
+/// database has lost something counts for nothing, be it this one or another. But once every other member has told what it has,
+/// there is nothing more to wait for.
+fn is_enough(view: &View, sets: &[Replicas<'_>], answered: &Answered) -> bool {
     sets.iter().enumerate().all(|(age, set)| {
-        let here = set.nodes.contains(&view.node);
-        let others = set.nodes.iter().filter(|node| answered.contains(node)).count();
-        if view.recovering {
-            others >= set.sync_quorum().min(set.nodes.len() - usize::from(here))
-        } else if here && age + 1 == sets.len() {
-            true
-        } else {
-            others + usize::from(here) >= set.sync_quorum()
-        }
+        let here = set.nodes.contains(&view.node) && !view.recovering;
+        let others = || set.nodes.iter().filter(|node| **node != view.node);
+        let whole = others().filter(|node| answered.whole.contains(node)).count();
+        others().all(|node| answered.all.contains(node))
+            || whole + usize::from(here) >= set.sync_quorum()
+            || (here && age + 1 == sets.len())
     })
 }

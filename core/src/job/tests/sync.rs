@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     id::BucketId,
-    placement::layout::Role,
+    placement::layout::{Layout, Role},
     store::read::synced,
     table::{
         access::{AliasRow, Lww},
@@ -154,8 +154,8 @@ fn every_node_gets_a_copy_of_names_and_keys() {
 }
 
 /// A write that reached two of three, one of which is lost.
-fn wiped() -> Replicas {
-    let mut cluster = Replicas::new(vec![layout(1, &[1, 2, 3])]);
+fn wiped(layouts: Vec<Layout>) -> Replicas {
+    let mut cluster = Replicas::new(layouts);
     cluster.apply(1, vec![object(0, b"key", 1, true)]);
     cluster.apply(2, vec![object(0, b"key", 1, true)]);
     cluster.stores.insert(node(1), MapStore::default());
@@ -165,7 +165,7 @@ fn wiped() -> Replicas {
 
 #[test]
 fn a_node_that_lost_its_database_asks_all_that_may_know() {
-    let mut cluster = wiped();
+    let mut cluster = wiped(vec![layout(1, &[1, 2, 3])]);
     cluster.down.insert(node(2));
     assert_eq!(cluster.run(1, Job::Sync), Verdict::Failed, "the third does not know enough");
     assert_eq!(synced(&cluster.stores[&node(1)]), Ok(0));
@@ -177,12 +177,23 @@ fn a_node_that_lost_its_database_asks_all_that_may_know() {
 
 #[test]
 fn two_that_lost_something_do_not_wait_for_each_other() {
-    let mut cluster = wiped();
+    let mut cluster = wiped(vec![layout(1, &[1, 2, 3])]);
     cluster.stores.insert(node(3), MapStore::default());
     cluster.recovering.insert(node(3));
     cluster.sync();
     assert_eq!(cluster.rows_of(1), cluster.rows_of(3));
     assert_eq!(cluster.count_rows(3, Table::Object), 1);
+}
+
+#[test]
+fn a_node_that_has_lost_something_is_no_witness_for_others() {
+    let mut cluster = wiped(vec![layout(1, &[1, 2, 3]), layout(2, &[3, 4, 5])]);
+    // The one that knows is cut off; what is left are one that has never heard and one that has forgotten.
+    cluster.down.insert(node(2));
+    assert_eq!(cluster.run(4, Job::Sync), Verdict::Failed);
+    cluster.down.clear();
+    assert_eq!(cluster.run(4, Job::Sync), Verdict::Synced { version: 2 });
+    assert_eq!(cluster.count_rows(4, Table::Object), 1);
 }
 
 #[test]
