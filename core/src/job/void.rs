@@ -109,10 +109,12 @@ pub(super) async fn fate(
 
 /// Whether the object's current version is made of this after all: its writer went round again under a later version.
 async fn is_named(cx: Cx, view: &View, listed: Listed, row_key: &[u8]) -> Result<bool, PeerError> {
-    let read = Read::Get(vec![(Table::Object, row_key.to_vec())]);
-    let values = quorum::read(cx, view, listed.position, read).await?.into_values();
-    let Some(value) = values.into_iter().flatten().next() else { return Ok(false) };
-    let row: ObjectRow = table::decode(Table::Object, &value).map_err(PeerError::Store)?;
+    // As a client reads it: what stands in its place is on a write quorum then, and nobody is shown this version any more. It may
+    // have been known here alone.
+    let read = Read::Object { key: row_key.to_vec(), payload: false };
+    let found = quorum::read(cx, view, listed.position, read).await?.into_object();
+    let Some(found) = found else { return Ok(false) };
+    let row: ObjectRow = table::decode(Table::Object, &found.row).map_err(PeerError::Store)?;
     Ok(match row.content {
         Content::Blocks(_, data) => data.data == listed.id,
         Content::Parts(_, parts) => parts.upload == listed.id,

@@ -177,6 +177,21 @@ fn work_put_off_until_all_is_forgotten_makes_no_new_tombstone() {
     }
 }
 
+/// Who knows alone what stands in its place tells the others first: they would go on naming data that is not there any more.
+#[test]
+fn data_is_dropped_when_others_know_what_stands_in_its_place() {
+    let mut cluster = three();
+    cluster.everywhere([data(5), vec![object(1, blocks(5))]].concat());
+    cluster.apply(2, vec![object(2, Content::Deleted)]);
+    cluster.pass(Duration::from_secs(3600));
+    assert_eq!(cluster.run(2, Job::Queue), Verdict::Done);
+    let row = |at: u8| {
+        let stored = cluster.stores[&node(at)].get(Table::Object, &key::object(BUCKET, 0, b"key"));
+        stored.unwrap()
+    };
+    assert!(row(1) == row(2) || row(3) == row(2));
+}
+
 #[test]
 fn lists_of_dropped_data_stay_away_whoever_brings_them() {
     let mut cluster = three();
