@@ -3,6 +3,9 @@
 //! A write that was answered with success has happened between its request and its answer. One that was not answered may
 //! have happened, or may still, for as long as its process lives. A read may give what some write gave, if that write had
 //! begun by the read's end, and no other write came wholly after it and wholly before the read.
+//!
+//! What a read has given has happened, and later reads must give it too. Only with two copies is that not promised: there a read
+//! asks one of them, and what is not acknowledged yet may stand on one and not on the other.
 
 use std::collections::BTreeMap;
 
@@ -36,6 +39,8 @@ pub struct WriteId(String, usize);
 pub struct History {
     keys: BTreeMap<String, Vec<Write>>,
     now: Tick,
+    /// What a read has given may not be given again before it is acknowledged.
+    pub flickers: bool,
 }
 
 impl History {
@@ -87,11 +92,14 @@ impl History {
     /// A text that says what the key may have held.
     pub fn read(&mut self, key: &str, began: Tick, value: Option<Content>) -> Result<(), String> {
         let now = self.tick();
+        let flickers = self.flickers;
         let writes = self.writes(key);
         let allowed = allowed(writes, began);
         let matching: Vec<usize> =
             allowed.iter().copied().filter(|at| writes[*at].value == value).collect();
-        if let [only] = matching[..] {
+        if let [only] = matching[..]
+            && (!flickers || writes[only].sure.is_some())
+        {
             // It has been seen, so no older one may be seen after this.
             let write = &mut writes[only];
             write.sure = write.sure.or(Some(now));
@@ -193,6 +201,24 @@ mod tests {
         assert_eq!(history.read("k", began, Some(A)), Ok(()));
         let began = history.tick();
         assert!(history.read("k", began, Some(B)).is_err(), "B was there before A");
+    }
+
+    #[test]
+    fn what_one_of_two_copies_shows_may_go_away_until_it_is_acknowledged() {
+        let mut history = History { flickers: true, ..History::default() };
+        let (a, b) = (history.begin("k", Some(A)), history.begin("k", Some(B)));
+        history.succeeded(&a);
+        for seen in [A, B, A, B] {
+            let began = history.tick();
+            assert_eq!(history.read("k", began, Some(seen)), Ok(()));
+        }
+        let began = history.tick();
+        assert!(history.read("k", began, None).is_err(), "A is acknowledged");
+        history.succeeded(&b);
+        let began = history.tick();
+        assert_eq!(history.read("k", began, Some(B)), Ok(()));
+        let began = history.tick();
+        assert!(history.read("k", began, Some(A)).is_err(), "B was there after A");
     }
 
     #[test]

@@ -83,11 +83,14 @@ impl Storm {
     /// The machines of a plan, switched off.
     pub fn new(seed: u64, plan: Plan) -> Self {
         let mut dice = Dice::new(seed ^ 0x0073_746f_726d);
+        let mut clients = Clients::new(plan.habits.clone(), dice.child());
+        // A read asks half of an even number of copies, and what these agree on the other half may lack.
+        clients.history.flickers = plan.replication.is_multiple_of(2);
         let mut zones = plan.zones.clone();
         zones.extend((0..plan.spare).map(|spare| spare % 3));
         Self {
             cluster: Cluster::new(seed, &zones, plan.weather.clone(), &plan.options),
-            clients: Clients::new(plan.habits.clone(), dice.child()),
+            clients,
             client: Client::new(&key(), dice.seed()),
             members: (0..plan.zones.len()).collect(),
             plan,
@@ -364,6 +367,7 @@ impl Storm {
         })?;
         // All replicas are equal, so nothing is left of what was never answered, or it is there to stay.
         self.clients.history.crashed();
+        self.clients.history.flickers = false;
         Ok(())
     }
 
