@@ -21,6 +21,8 @@ pub struct View {
     /// The own database lacks rows that it should have (the disk was replaced, say): until it has fetched them, what it does not
     /// find means nothing, and reads go to others.
     pub recovering: bool,
+    /// The newest layout that the own database says it has all rows of; 0 for a new one.
+    pub complete: u64,
     /// What the operator chose.
     pub config: Config,
 }
@@ -29,7 +31,18 @@ impl View {
     /// The view of a node that is alone.
     pub fn single(node: NodeId, boot: u64, config: Config) -> Self {
         let (ring, peers) = (Ring::single(node), BTreeMap::new());
-        Self { node, boot, ring, peers, recovering: false, config }
+        Self { node, boot, ring, peers, recovering: false, complete: 1, config }
+    }
+
+    /// Whether what this node does not find was never there, to somebody who knows that the storage nodes of layout `version` have all
+    /// said that they have its data.
+    ///
+    /// A node that has lost its disks has lost what it knew of layouts too, and learns only by and by that it has lost anything:
+    /// a reader who counts on this node knows it better.
+    pub fn vouches_for(&self, version: u64) -> bool {
+        let counted_on = self.ring.stores(version, self.node).unwrap_or(true);
+        let complete = self.complete >= version || !counted_on;
+        self.ring.version() > 0 && !self.recovering && complete
     }
 }
 
@@ -210,6 +223,17 @@ impl Ring {
     /// The newest layout's version; 0 if there is none yet.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The version that reads go by.
+    pub fn read_version(&self) -> u64 {
+        self.read.version
+    }
+
+    /// Whether `node` holds anything in this version; `None` if that is not in force.
+    fn stores(&self, version: u64, node: NodeId) -> Option<bool> {
+        let sets = self.writes.iter().find(|sets| sets.version == version)?;
+        Some(sets.storage.contains(&node))
     }
 
     /// The oldest version in force.

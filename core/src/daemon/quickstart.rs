@@ -129,7 +129,7 @@ pub type Slot = Arc<OnceLock<Result<Prepared, QuickstartError>>>;
 pub fn task(view: Arc<View>, seed: Seed, wanted: Wanted) -> (Task, Slot) {
     let slot = Slot::default();
     let result = Arc::clone(&slot);
-    let origin = Origin { layout: view.ring.version(), ..Origin::default() };
+    let origin = Origin::of(&view.ring);
     let task = Task::new("quickstart", seed, |cx| async move {
         let prepared = prepare(cx, &view, wanted).await;
         slot.set(prepared).expect("the flow ends once");

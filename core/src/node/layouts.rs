@@ -77,6 +77,8 @@ struct Epoch {
 pub(super) struct Layouts {
     me: NodeId,
     saved: Arc<History>,
+    /// [`History::vouched_version`] of it.
+    vouched: u64,
     brief: Brief,
     /// With what came since.
     working: History,
@@ -99,6 +101,7 @@ impl Layouts {
         let mut this = Self {
             me,
             saved: Arc::default(),
+            vouched: 0,
             brief: Brief::default(),
             working: history.clone(),
             dirty: false,
@@ -137,6 +140,7 @@ impl Layouts {
         });
         let (cluster, members) = (history.cluster(), history.members());
         self.brief = Brief { cluster, digest, bytes, members };
+        self.vouched = history.vouched_version().unwrap_or(0);
         self.saved = history;
         self.begin_epoch();
     }
@@ -164,7 +168,8 @@ impl Layouts {
     pub(super) fn begin(&mut self, background: bool) -> Origin {
         let epoch = self.epochs.get_mut(&self.epoch).expect("the current epoch is kept");
         epoch.tasks += 1;
-        Origin { layout: epoch.layout, epoch: self.epoch, background }
+        let vouched = self.vouched.min(epoch.read);
+        Origin { layout: epoch.layout, vouched, epoch: self.epoch, background }
     }
 
     /// A task has ended.
@@ -256,6 +261,11 @@ impl Layouts {
     /// The version that everybody has acknowledged.
     pub(super) fn acknowledged(&self) -> u64 {
         self.saved.sync_version()
+    }
+
+    /// The version that the own database says it is complete for.
+    pub(super) fn complete(&self) -> u64 {
+        self.complete
     }
 
     /// Whether the database lacks what this node is held to have: it was lost, or given up with the node for dead.

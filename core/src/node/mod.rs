@@ -436,7 +436,7 @@ impl Node {
     /// Draws what follows from a change.
     fn settle(&mut self, now: Now) {
         self.layouts.advance(now, &mut self.effects);
-        if self.peers_changed() || self.view.recovering != self.layouts.is_recovering() {
+        if self.peers_changed() || self.database_changed() {
             self.publish(now);
         }
     }

@@ -33,6 +33,12 @@ impl Node {
         }
     }
 
+    /// Whether the database has got or lost what the view says of it.
+    pub(super) fn database_changed(&self) -> bool {
+        let ours = (self.layouts.is_recovering(), self.layouts.complete());
+        (self.view.recovering, self.view.complete) != ours
+    }
+
     /// Replaces the view.
     pub(super) fn publish(&mut self, now: Now) {
         let me = self.view.node;
@@ -62,6 +68,7 @@ impl Node {
         }
         let recovering = self.layouts.is_recovering();
         self.membership.card.recovering = recovering;
-        self.view = Arc::new(View { ring, peers, recovering, ..View::clone(&self.view) });
+        let complete = self.layouts.complete();
+        self.view = Arc::new(View { ring, peers, recovering, complete, ..View::clone(&self.view) });
     }
 }

@@ -270,7 +270,10 @@ impl<'a> Proposer<'a> {
     }
 
     fn nodes(&self) -> Vec<NodeId> {
-        let mut nodes: Vec<NodeId> = self.sets.iter().flat_map(|set| set.nodes).copied().collect();
+        let members = self.sets.iter().flat_map(|set| set.nodes).copied();
+        // Having lost what it had promised, this node would promise anything.
+        let lost = self.view.recovering.then_some(self.view.node);
+        let mut nodes: Vec<NodeId> = members.filter(|node| Some(*node) != lost).collect();
         nodes.sort_unstable();
         nodes.dedup();
         nodes

@@ -21,6 +21,7 @@ use crate::{
     id::{Hash, NodeId},
     node::gossip::Gossip,
     store::{Answer, Batch, Outcome, Read},
+    view::Ring,
     wire::{Message, Priority},
 };
 
@@ -42,6 +43,10 @@ pub enum Request {
         /// The newest layout that the asker knows.
         #[serde(rename = "l")]
         layout: u64,
+        /// The layout whose storage nodes, as the asker knows, have all said that they have its data; 0 if there is none. By that one it
+        /// reads.
+        #[serde(rename = "v", default)]
+        vouched: u64,
         /// What.
         #[serde(rename = "r")]
         read: Read,
@@ -151,10 +156,19 @@ pub enum Reply {
 pub struct Origin {
     /// The newest layout of the view that the task goes by.
     pub layout: u64,
+    /// The layout that it reads by, if all storage nodes of that have vouched for their data; otherwise 0.
+    pub vouched: u64,
     /// Which view that is, by the node's own count.
     pub epoch: u64,
     /// Nobody waits for the task.
     pub background: bool,
+}
+
+impl Origin {
+    /// Of a task that goes by this ring, whose nodes have all said that they have what it gives them.
+    pub fn of(ring: &Ring) -> Self {
+        Self { layout: ring.version(), vouched: ring.read_version(), ..Self::default() }
+    }
 }
 
 /// A call to another node.
@@ -189,12 +203,13 @@ pub enum Expect {
 
 /// An effect as a call to the node it is to happen at. `None` for effects that only the own node performs.
 pub fn call(effect: Effect, origin: Origin) -> Option<Call> {
-    let layout = origin.layout;
+    let Origin { layout, vouched, .. } = origin;
     let urgent = if origin.background { Priority::Background } else { Priority::Request };
     let bulk = if origin.background { Priority::Background } else { Priority::Bulk };
     let (to, request, payload, priority, expect) = match effect {
         Effect::Read { at, read } => {
-            (at, Request::Read { layout, read }, Bytes::new(), urgent, Expect::Read)
+            let request = Request::Read { layout, vouched, read };
+            (at, request, Bytes::new(), urgent, Expect::Read)
         }
         Effect::Commit { at, batch } => {
             (at, Request::Commit { layout, batch }, Bytes::new(), urgent, Expect::Committed)

@@ -49,12 +49,10 @@ async fn answer(
 ) -> Result<(Reply, Bytes), PeerError> {
     let at = view.node;
     let reply = match request {
-        Request::Read { layout, read } => {
+        Request::Read { layout, vouched, read } => {
             check_layout(view, layout)?;
-            // A node without a layout does not know yet whether it has lost something. What it has it may show, so that two that
-            // have lost something do not wait for each other.
-            let vouches = view.ring.version() > 0 && !view.recovering;
-            if !vouches && !matches!(read, Read::Compare(_)) {
+            // What a node has it may show, so that two that have lost something do not wait for each other.
+            if !view.vouches_for(vouched) && !matches!(read, Read::Compare(_)) {
                 return Err(PeerError::Syncing);
             }
             Reply::Answer(cx.read(at, read).await?)

@@ -11,7 +11,7 @@ use crate::{
     store::{Applied, Guard, Op, StoreError, Table},
     task::Task,
     time::{Now, Stamp, Timestamp},
-    view::{Config, View},
+    view::{Config, Consistency, Ring, View},
 };
 
 const HERE: NodeId = NodeId([1; 32]);
@@ -52,7 +52,7 @@ fn requests() -> BTreeMap<&'static str, Request> {
     let get = Read::Get(vec![(Table::Bucket, vec![1; 16])]);
     let head = BlockHead { hash: HASH, form: Form::Zstd };
     BTreeMap::from([
-        ("request read", Request::Read { layout: 4, read: get }),
+        ("request read", Request::Read { layout: 4, vouched: 3, read: get }),
         ("request commit", Request::Commit { layout: 4, batch: batch() }),
         ("request store", Request::StoreBlock { layout: 4, block: head, then: batch() }),
         ("request load", Request::LoadBlock { hash: HASH }),
@@ -147,11 +147,52 @@ fn a_sender_that_knows_no_layout_in_force_is_refused() {
 #[test]
 fn a_node_that_has_lost_rows_answers_no_reads_and_takes_writes() {
     let view = || View { recovering: true, ..view() };
-    let read = Request::Read { layout: 1, read: Read::Get(vec![(Table::Object, vec![1, 2, 3])]) };
+    let read = Request::Read {
+        layout: 1,
+        vouched: 1,
+        read: Read::Get(vec![(Table::Object, vec![1, 2, 3])]),
+    };
     let answer = serve_one(view(), &read, Bytes::new());
     assert!(matches!(answer, Err(Reply::Failed(PeerError::Syncing))));
     let commit = Request::Commit { layout: 1, batch: batch() };
     assert!(serve_one(view(), &commit, Bytes::new()).is_ok());
+}
+
+/// Two nodes, of which the second is new in the second layout.
+fn changing() -> Ring {
+    let near = |node: NodeId| (0, node);
+    let [first, second] = [(1, 1), (2, 2)].map(|(version, holders)| {
+        let all = || (0..holders).collect();
+        crate::testing::cluster::layout(version, holders, |_| all())
+    });
+    Ring::new(&[&first, &second], 1, &[], Consistency::Consistent, &near)
+}
+
+#[test]
+fn what_a_node_does_not_find_counts_only_if_it_has_all_that_others_count_on() {
+    let (first, second) = (crate::testing::cluster::node(0), crate::testing::cluster::node(1));
+    let none = Ring::empty();
+    for (node, ring, complete, vouched, answers) in [
+        (first, none.clone(), 0, 0, false),
+        (first, none, 0, 1, false),
+        // The first layout of a cluster: there has been nothing to lose.
+        (first, changing(), 0, 0, true),
+        (first, changing(), 0, 1, false),
+        (first, changing(), 1, 1, true),
+        // Of the second it knows nothing more than that there is one; the asker knows that it had everything.
+        (second, changing(), 1, 2, false),
+        (second, changing(), 2, 2, true),
+        // Nobody counts on it for what the first layout gives to others.
+        (second, changing(), 0, 1, true),
+        // A layout that it has never heard of.
+        (second, changing(), 2, 3, false),
+    ] {
+        let view = View { node, ring, complete, ..view() };
+        let read = Read::Get(vec![(Table::Object, vec![1, 2, 3])]);
+        let served = serve_one(view, &Request::Read { layout: 3, vouched, read }, Bytes::new());
+        let refused = matches!(served, Err(Reply::Failed(PeerError::Syncing)));
+        assert_eq!(!refused, answers, "{node} complete for {complete}, asked by {vouched}");
+    }
 }
 
 #[test]

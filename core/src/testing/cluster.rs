@@ -144,6 +144,7 @@ impl Cluster {
             host.view = Arc::new(View {
                 ring: Ring::new(active, read, &[], Consistency::Consistent, &near),
                 peers: others.map(|other| (node(other), peer)).collect(),
+                complete: read,
                 ..View::clone(&host.view)
             });
         }
@@ -184,9 +185,9 @@ impl Cluster {
     pub fn begin(&mut self, at: usize, ask: Ask) -> Session {
         let (head, body, cut) = ask.into_head(self.now.wall);
         let view = Arc::clone(&self.hosts[at].view);
-        let layout = view.ring.version();
+        let origin = rpc::Origin::of(&view.ring);
         let task = Task::new("s3", self.seed.child(), |cx| serve::serve(cx, view, head));
-        self.start(at, task, Pump::new(body, cut), layout)
+        self.start(at, task, Pump::new(body, cut), origin)
     }
 
     /// Runs any flow on a node to its end.
@@ -196,21 +197,20 @@ impl Cluster {
         F::Output: Send + Sync + 'static,
     {
         let view = Arc::clone(&self.hosts[at].view);
-        let layout = view.ring.version();
+        let origin = rpc::Origin::of(&view.ring);
         let slot = Arc::new(OnceLock::new());
         let result = Arc::clone(&slot);
         let task = Task::new("flow", self.seed.child(), |cx| {
             let flow = flow(cx, view);
             async move { drop(result.set(flow.await)) }
         });
-        let mut session = self.start(at, task, Pump::new(bytes::Bytes::new(), None), layout);
+        let mut session = self.start(at, task, Pump::new(bytes::Bytes::new(), None), origin);
         session.run(self);
         drop(session);
         Arc::into_inner(slot).and_then(OnceLock::into_inner).expect("the flow has ended")
     }
 
-    fn start(&mut self, at: usize, task: Task, pump: Pump, layout: u64) -> Session {
-        let origin = rpc::Origin { layout, ..rpc::Origin::default() };
+    fn start(&mut self, at: usize, task: Task, pump: Pump, origin: rpc::Origin) -> Session {
         self.set_clock(at);
         let running = Running::start(&self.hosts[at], task, pump);
         let began = self.now.mono;

@@ -276,7 +276,7 @@ impl Host {
     }
 
     /// A node with nothing, alone.
-    fn bare(node: NodeId, seed: Seed) -> Self {
+    pub fn bare(node: NodeId, seed: Seed) -> Self {
         let config = Config { block_size: 1000, inline_max: 100, ..Config::default() };
         Self {
             view: Arc::new(View::single(node, 3, config)),

@@ -37,8 +37,8 @@ impl Host {
 
     /// Runs a task that nobody sent.
     pub fn start(&mut self, world: &mut World, task: Task) {
-        let layout = self.process().node.view().ring.version();
-        let task = task.of(Origin { layout, ..Origin::default() });
+        let origin = Origin::of(&self.process().node.view().ring);
+        let task = task.of(origin);
         self.run(world, task, Kind::Start, None);
     }
 

@@ -71,7 +71,7 @@ impl Cluster {
     pub fn run(&mut self, index: usize, job: Job) -> Verdict {
         let seed = self.nodes[index].seed.child();
         let view = self.nodes[index].view();
-        let origin = rpc::Origin { layout: view.ring.version(), epoch: 0, background: true };
+        let origin = rpc::Origin { background: true, ..rpc::Origin::of(&view.ring) };
         let (task, slot) = job.task(view, seed);
         let mut running = self.nodes[index].start(task);
         self.drive(index, &mut running, origin);
@@ -85,7 +85,7 @@ impl Cluster {
         F::Output: Send + Sync + 'static,
     {
         let (seed, view) = (self.nodes[index].seed.child(), self.nodes[index].view());
-        let origin = rpc::Origin { layout: view.ring.version(), epoch: 0, background: true };
+        let origin = rpc::Origin { background: true, ..rpc::Origin::of(&view.ring) };
         let slot = Arc::new(OnceLock::new());
         let result = Arc::clone(&slot);
         let task = Task::new("flow", seed, |cx| {

@@ -122,6 +122,7 @@ impl World {
     fn view(&self) -> Arc<View> {
         let mut view = View::single(self.node, self.boot, self.config.clone());
         view.ring = self.ring.clone().unwrap_or(view.ring);
+        view.complete = view.ring.read_version();
         Arc::new(view)
     }
 

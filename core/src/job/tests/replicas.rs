@@ -78,7 +78,7 @@ impl Replicas {
         let ring = Ring::new(&active, active[0].version, &[], self.mode, &near);
         let recovering = self.recovering.contains(&me);
         let view = View::single(me, self.boot, Config::default());
-        Arc::new(View { ring, recovering, ..view })
+        Arc::new(View { complete: ring.read_version(), ring, recovering, ..view })
     }
 
     pub(super) fn pass(&mut self, time: Duration) {

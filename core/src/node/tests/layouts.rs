@@ -186,6 +186,24 @@ fn what_is_under_way_holds_a_layout_up_and_nothing_else() {
     run(&mut net, SECOND * 20, |net| settled(net, &[0, 1, 2], 3));
 }
 
+/// Until a node has said that it has what a layout gives it, nobody counts on that; then everybody does, whatever it has heard since.
+#[test]
+fn readers_say_whether_they_count_on_a_layout() {
+    let mut net = grown(3);
+    apply(&mut net, 0, &[0, 1, 2], 3);
+    run(&mut net, SECOND * 20, |net| settled(net, &[0, 1, 2], 2));
+    net.machines[2].saved = Saved::default();
+    net.lose_power(2);
+    net.start(2);
+    assert!(!net.node(2).view().vouches_for(0), "it knows nothing");
+    let task = net.with(0, |node, now| node.admit(now, head()).origin());
+    assert_eq!((task.layout, task.vouched), (2, 2));
+    assert!(!net.node(2).view().vouches_for(task.vouched));
+    net.until(SECOND * 20, |net| net.node(2).view().ring.version() == 2);
+    assert!(!net.node(2).view().vouches_for(task.vouched), "it knows what it has lost");
+    net.until(SECOND * 20, |net| net.node(2).view().vouches_for(task.vouched));
+}
+
 #[test]
 fn a_dead_node_is_waited_for_until_it_is_skipped() {
     let mut net = grown(4);

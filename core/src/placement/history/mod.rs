@@ -182,11 +182,17 @@ impl History {
 
     /// The version that reads go to: the newest in force whose storage nodes all have its data, or the oldest in force.
     pub fn read_version(&self) -> u64 {
+        self.vouched_version().unwrap_or(self.floor)
+    }
+
+    /// The newest version in force whose storage nodes have all said that they have its data. `None` while a cluster's first layout is
+    /// new: then there is no data yet.
+    pub fn vouched_version(&self) -> Option<u64> {
         let synced = |layout: &&Arc<Layout>| {
             let mut nodes = layout.storage.iter();
             nodes.all(|node| self.trackers.get(Step::Sync, *node) >= layout.version)
         };
-        self.active().rev().find(synced).map_or(self.floor, |layout| layout.version)
+        self.active().rev().find(synced).map(|layout| layout.version)
     }
 
     /// The newest version in force that every member writes to, hence the one that its storage nodes may fetch their data for.

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{bytes, get, put, spread};
 use crate::{
     id::Hash,
+    seed::Seed,
     store::Table,
     table::{
         self,
@@ -12,9 +13,10 @@ use crate::{
         upload::IntentRow,
     },
     testing::{
-        Ask,
-        cluster::{Cluster, Fate, RTT},
+        Ask, Host,
+        cluster::{Cluster, Fate, RTT, node},
     },
+    view::{Ring, View},
 };
 
 #[test]
@@ -58,6 +60,28 @@ fn without_a_quorum_nothing_is_promised() {
         let reply = cluster.ask(0, ask);
         assert_eq!(reply.outcome(), "503 ServiceUnavailable");
         assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+}
+
+/// It does not even know that there is a layout, or not yet that it had vouched for one.
+#[test]
+fn a_node_that_has_lost_everything_counts_for_no_read() {
+    for knows_the_layout in [false, true] {
+        let mut cluster = Cluster::replicated(3);
+        cluster.down(&[2]);
+        put(&mut cluster, 0, "k", "acknowledged");
+        let lost =
+            std::mem::replace(&mut cluster.hosts[1], Host::bare(node(1), Seed::new([7; 32])));
+        let mut view = View { complete: 0, ..View::clone(&lost.view) };
+        if !knows_the_layout {
+            view.ring = Ring::empty();
+        }
+        cluster.hosts[1].view = view.into();
+        cluster.down(&[0]);
+        let unsure = Err("503 ServiceUnavailable".to_owned());
+        assert_eq!(get(&mut cluster, 2, "k"), unsure, "knows the layout: {knows_the_layout}");
+        cluster.down(&[]);
+        assert_eq!(get(&mut cluster, 2, "k"), Ok(b"acknowledged".to_vec()));
     }
 }
 
