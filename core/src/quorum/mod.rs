@@ -20,7 +20,7 @@ pub use ballot::{Change, change, release};
 pub use blocks::{load_block, look_at, store_block};
 pub use full_copy::{confirm, get_local, read_local, write_full_copy, write_full_copy_at};
 pub use list::{list, list_among};
-pub use read::read;
+pub use read::{read, settle};
 pub use write::write;
 
 use crate::{

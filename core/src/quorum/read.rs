@@ -23,11 +23,37 @@ use crate::{
 ///
 /// # Errors
 /// [`PeerError`] if too few replicas answer, or too few take a repair.
-pub async fn read(
+pub fn read(
     cx: Cx,
     view: &View,
     position: Position,
     read: Read,
+) -> impl Future<Output = Result<Answer, PeerError>> {
+    let need = view.ring.replicas(position).read_quorum();
+    ask(cx, view, position, read, need)
+}
+
+/// The same of a write quorum: what it gives is on one by then, though its writer may never have been told so. For whoever is about
+/// to acknowledge it in the writer's place.
+///
+/// # Errors
+/// As [`read`]'s.
+pub fn settle(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    read: Read,
+) -> impl Future<Output = Result<Answer, PeerError>> {
+    let need = view.ring.replicas(position).write_quorum();
+    ask(cx, view, position, read, need)
+}
+
+async fn ask(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    read: Read,
+    need: usize,
 ) -> Result<Answer, PeerError> {
     let replicas = view.ring.replicas(position);
     let changing = view.ring.write_sets(position).len() > 1;
@@ -38,7 +64,7 @@ pub async fn read(
     }
     let plan = Plan {
         order: order(view, replicas.nodes),
-        need: replicas.read_quorum(),
+        need,
         most: replicas.nodes.len(),
         extra: Duration::ZERO,
     };

@@ -134,7 +134,7 @@ fn every_order_of_a_put_and_the_deletion_on_two_nodes() {
 
 #[test]
 fn every_order_of_the_first_calls_of_a_completion() {
-    every_order_of(Maker::Complete, 3, 3);
+    every_order_of(Maker::Complete, 2, 5);
 }
 
 #[test]
@@ -165,20 +165,20 @@ fn any_order_by_chance() {
 /// The one goes by the old layout alone, the other by both.
 #[test]
 fn any_order_while_the_layout_changes() {
-    let old = layout(1, 5, |_| vec![0, 1, 2]);
-    let new = layout(2, 5, |_| vec![2, 3, 4]);
+    let old = layout(1, 7, |_| vec![0, 1, 2]);
+    let new = layout(2, 7, |_| vec![2, 3, 4]);
     for seed in 0..80_u64 {
-        let mut cluster = Cluster::new(5, &old);
+        let mut cluster = Cluster::new(7, &old);
         let body = bytes(10);
         let ask = || Ask::put("/bucket/k", bytes(10));
         let mut sessions = if seed % 2 == 0 {
-            let made = cluster.begin(0, ask());
+            let made = cluster.begin(5, ask());
             cluster.set_layouts(&[&old, &new], 1);
-            [made, cluster.begin(1, delete())]
+            [made, cluster.begin(6, delete())]
         } else {
-            let deleted = cluster.begin(1, delete());
+            let deleted = cluster.begin(6, delete());
             cluster.set_layouts(&[&old, &new], 1);
-            [cluster.begin(0, ask()), deleted]
+            [cluster.begin(5, ask()), deleted]
         };
         by_chance(&mut cluster, &mut sessions, seed);
         assert_either(&mut cluster, &sessions, &body, &format!("seed {seed}"));

@@ -157,7 +157,8 @@ async fn again(
 ) -> Result<Response, S3Error> {
     let same = parts::etag(listed.iter().map(|part| &part.etag[..]));
     let etag = etag.filter(|etag| same.as_ref() == Some(etag)).ok_or_else(no_such_upload)?;
-    let current = row::read(cx, &call.view, &named.target, false).await?;
+    // Whoever completed it may have reached too few to be told that it is done.
+    let current = row::settle(cx, &call.view, &named.target).await?;
     let meta = match current.map(|stored| stored.row.content) {
         Some(Content::Parts(meta, parts)) if parts.upload == named.upload => meta,
         // Overwritten since.

@@ -12,7 +12,7 @@ use crate::{
         error::{Code, S3Error},
         ingest::{self, Ingested},
     },
-    store::{Batch, Found, Guard, Op, Outcome, Read, StoreError, Table},
+    store::{Answer, Batch, Found, Guard, Op, Outcome, Read, StoreError, Table},
     table::{
         self,
         object::{Content, ObjectRow},
@@ -47,8 +47,17 @@ pub async fn read(
     payload: bool,
 ) -> Result<Option<Stored>, S3Error> {
     let read = Read::Object { key: target.row_key.clone(), payload };
-    let stored = quorum::read(cx, view, target.position, read).await?.into_object();
-    let Some(Found { row: value, inline, blocks }) = stored else { return Ok(None) };
+    Ok(stored(quorum::read(cx, view, target.position, read).await?)?)
+}
+
+/// The same, without the payload, by somebody who is about to acknowledge it: it is on a write quorum.
+pub async fn settle(cx: Cx, view: &View, target: &Target) -> Result<Option<Stored>, S3Error> {
+    let read = Read::Object { key: target.row_key.clone(), payload: false };
+    Ok(stored(quorum::settle(cx, view, target.position, read).await?)?)
+}
+
+fn stored(answer: Answer) -> Result<Option<Stored>, StoreError> {
+    let Some(Found { row: value, inline, blocks }) = answer.into_object() else { return Ok(None) };
     let row = table::decode(Table::Object, &value)?;
     Ok(Some(Stored { row, value, inline, blocks }))
 }
