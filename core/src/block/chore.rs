@@ -13,7 +13,8 @@ pub enum Chore {
         /// At most so many.
         limit: usize,
     },
-    /// Read one block and check it against its hash; a damaged file is set aside → [`ChoreReport::Checked`].
+    /// Read one block and check it against its hash; a damaged file is set aside, and one that was set aside goes once the block is
+    /// sound again → [`ChoreReport::Checked`].
     Verify(Hash),
     /// Unlink the files of a block that no row counts, unless it was written lately or is being written now →
     /// [`ChoreReport::Removed`].
@@ -45,8 +46,8 @@ pub enum ChoreReport {
 pub enum Soundness {
     /// It is there and matches its hash.
     Sound,
-    /// It was damaged and is now set aside.
+    /// It was damaged, and is set aside since now or earlier.
     Damaged,
-    /// It is not there.
+    /// There is no file of it at all.
     Missing,
 }

@@ -84,8 +84,15 @@ impl Files {
 
     fn verify(&self, hash: Hash) -> Result<Soundness, PeerError> {
         match self.load(hash) {
-            Ok(_) => Ok(Soundness::Sound),
+            Ok(_) => {
+                // What is left of an earlier file is of no use to anybody. If it cannot go now, the next look finds it.
+                if let Err(error) = self.unlink_set_aside(hash) {
+                    log::warn!("what was set aside of block {hash} stays: {error}");
+                }
+                Ok(Soundness::Sound)
+            }
             Err(PeerError::Corrupt) => Ok(Soundness::Damaged),
+            Err(PeerError::Missing) if self.is_set_aside(hash)? => Ok(Soundness::Damaged),
             Err(PeerError::Missing) => Ok(Soundness::Missing),
             Err(error) => Err(error),
         }

@@ -264,6 +264,30 @@ impl Files {
         Ok(any)
     }
 
+    /// Unlinks the damaged files of a block that were set aside.
+    pub(super) fn unlink_set_aside(&self, hash: Hash) -> Result<(), PeerError> {
+        for (_, _, file) in self.dirs.places(hash) {
+            let file = format!("{file}{SET_ASIDE}");
+            match self.dirs.disk.unlink(&file) {
+                Ok(()) => log::info!("{file}: removed, the block is sound again"),
+                Err(DiskError::NotFound) => {}
+                Err(error) => return Err(failed(&file, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a damaged file of a block was set aside.
+    pub(super) fn is_set_aside(&self, hash: Hash) -> Result<bool, PeerError> {
+        for (_, _, file) in self.dirs.places(hash) {
+            let file = format!("{file}{SET_ASIDE}");
+            if self.dirs.disk.stat(&file).map_err(|error| failed(&file, error))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Reads one file and verifies it.
     fn look(&self, hash: Hash, form: Form, file: &str) -> Result<Found, DiskError> {
         let stored = match self.dirs.disk.read(file) {

@@ -220,9 +220,11 @@ async fn look(cx: Cx, view: &View, block: Hash, value: &[u8]) -> Result<Looked, 
     if !is_needed(cx, view, block).await? {
         return Ok(Looked::NotNeeded);
     }
+    let mut damaged = false;
     match cx.chore(Chore::Verify(block)).await {
         Ok(ChoreReport::Checked(Soundness::Sound)) => return Ok(Looked::Sound),
-        Ok(ChoreReport::Checked(Soundness::Damaged | Soundness::Missing)) => {}
+        Ok(ChoreReport::Checked(Soundness::Damaged)) => damaged = true,
+        Ok(ChoreReport::Checked(Soundness::Missing)) => {}
         Ok(other) => panic!("the block store answered Verify with {other:?}"),
         // The disk does not give the file back: another one takes its place.
         Err(PeerError::Disk(reason)) => log::error!("block {block}: {reason}"),
@@ -242,7 +244,13 @@ async fn look(cx: Cx, view: &View, block: Hash, value: &[u8]) -> Result<Looked, 
     let held = Guard::Held { block };
     let then = struck_off(cx, block, value.to_vec()).guarded(held);
     match cx.store_block(view.node, as_configured(view, payload), then).await {
-        Ok(Outcome::Applied(_)) => Ok(Looked::Fetched { len }),
+        Ok(Outcome::Applied(_)) => {
+            if damaged && let Err(error) = cx.chore(Chore::Verify(block)).await {
+                // Here the damaged file would have gone; the scrub comes by again.
+                log::warn!("block {block}, just fetched: {error}");
+            }
+            Ok(Looked::Fetched { len })
+        }
         Ok(Outcome::Refused { .. }) => Ok(Looked::Fetched { len: 0 }),
         // One directory of several may fail.
         Err(PeerError::Disk(reason)) => Ok(Looked::Failed { reason }),

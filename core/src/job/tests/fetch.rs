@@ -49,6 +49,8 @@ fn a_replica_that_lost_its_file_fetches_it_again() {
     assert_eq!(cluster.given.values().sum::<u64>(), 16, "two blocks of eight bytes");
     let world = &cluster.nodes[0];
     assert_eq!((world.count(Table::Fetch), world.count(Table::BlockError)), (0, 0));
+    let files = world.disk.files();
+    assert!(!files.iter().any(|file| file.ends_with(".corrupted")), "healed, and left: {files:?}");
 }
 
 #[test]
