@@ -1,9 +1,15 @@
 //! Multipart uploads and copies among several nodes.
 
 use super::{bytes, get, put, spread};
-use crate::testing::{
-    Ask, Reply,
-    cluster::{Cluster, Fate},
+use crate::{
+    id::{Position, VersionId},
+    s3::ingest::intent_row,
+    store::Table,
+    table::upload::IntentRow,
+    testing::{
+        Ask, Reply,
+        cluster::{Cluster, Fate},
+    },
 };
 
 const MIB5: usize = 5 << 20;
@@ -40,6 +46,22 @@ fn large(mut cluster: Cluster) -> Cluster {
         host.view = view.into();
     }
     cluster
+}
+
+#[test]
+fn an_abort_that_its_own_clean_up_has_overtaken_is_done() {
+    let mut cluster = Cluster::replicated(3);
+    let id = begin(&mut cluster, 0);
+    // The node that was asked has closed the upload, and begun to drop it everywhere, before the others have heard of the request.
+    let upload = VersionId::from_hex(&id).expect("an id");
+    let rows: Vec<_> = cluster.hosts[0].store.rows(Table::Upload).collect();
+    let (row_key, _) = rows.first().expect("the upload").to_owned();
+    let position = Position(u16::from_be_bytes([row_key[0], row_key[1]]));
+    for at in [1, 2] {
+        cluster.hosts[at].change(vec![intent_row(position, upload, IntentRow::Dropped)]);
+    }
+    let abort = || Ask::new("DELETE", &format!("/bucket/big?uploadId={id}"));
+    assert_eq!(cluster.ask(0, abort()).outcome(), "204");
 }
 
 #[test]

@@ -15,15 +15,21 @@ use crate::{
 /// Closes the upload; the hook of its row queues the parts to be dropped. A part that is on its way finds the upload closed.
 pub(crate) async fn abort_multipart_upload(cx: Cx, call: &Call) -> Result<Response, S3Error> {
     let named = Named::by(call)?;
+    let sole = quorum::is_sole(&call.view, named.target.position);
     // A replica that lags behind must not refuse what it has not heard of, so somebody else has to tell what never was.
-    if !quorum::is_sole(&call.view, named.target.position) && !named.row(cx, call).await?.is_open()
-    {
+    if !sole && !named.row(cx, call).await?.is_open() {
         return Err(no_such_upload());
     }
     let closed = named.merge(&UploadRow::Closed { etag: None });
     let batch = Batch::new(cx.now().wall, vec![closed]).guarded(named.alive(&call.view));
     match quorum::write(cx, &call.view, named.target.position, batch).await? {
         Outcome::Applied(_) => Ok(Response::empty(204)),
-        Outcome::Refused { .. } => Err(no_such_upload()),
+        Outcome::Refused { .. } if sole => Err(no_such_upload()),
+        // Closed meanwhile. Perhaps by this very request: the first replica that had it begins to drop the upload, and a slow
+        // one hears of that before it hears of the request.
+        Outcome::Refused { .. } => match named.row(cx, call).await? {
+            UploadRow::Closed { etag: Some(_) } => Err(no_such_upload()),
+            UploadRow::Open { .. } | UploadRow::Closed { etag: None } => Ok(Response::empty(204)),
+        },
     }
 }
