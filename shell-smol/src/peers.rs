@@ -324,6 +324,10 @@ impl<'a> Run<'a> {
     fn handle(&mut self, news: News<Waiter, Serving>) {
         match news {
             News::Up(peer) => self.up(peer),
+            News::Measured(rtt) => {
+                let now = self.host.clock.now();
+                self.host.with_node(|node| self.end.measured(node, now, rtt));
+            }
             News::Asked(stream, message) => self.serve(stream, message),
             // Who no longer waits has taken the question back.
             News::Answered(waiter, answer) => drop(waiter.try_send(answer)),
@@ -364,7 +368,7 @@ impl Drop for Run<'_> {
         let (closed, news) = self.link.line.close();
         for news in news {
             match news {
-                News::Up(_) | News::Asked(..) => {}
+                News::Up(_) | News::Measured(_) | News::Asked(..) => {}
                 News::Answered(waiter, answer) => drop(waiter.try_send(answer)),
                 News::Cancelled(serving) => drop(serving),
             }

@@ -29,12 +29,16 @@ struct State<W, S> {
     /// Bounded by the connection, too. None until it is known what serves it.
     serving: BTreeMap<StreamId, Option<S>>,
     closing: bool,
+    /// The round trip that was told last.
+    rtt: Option<Duration>,
 }
 
 /// What the loop is to do about a connection.
 pub enum News<W, S> {
     /// The peer is known, and requests may flow.
     Up(NodeId),
+    /// The round trip, smoothed, has changed.
+    Measured(Duration),
     /// The peer asks. To be answered by [`Line::respond`].
     Asked(StreamId, Message),
     /// Tell whoever waits.
@@ -50,7 +54,8 @@ impl<W, S> Line<W, S> {
     /// A line for a connection that begins.
     pub fn new(connection: Connection) -> Self {
         let (waiting, serving) = (BTreeMap::new(), BTreeMap::new());
-        Self { state: Mutex::new(State { connection, waiting, serving, closing: false }) }
+        let (closing, rtt) = (false, None);
+        Self { state: Mutex::new(State { connection, waiting, serving, closing, rtt }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<W, S>> {
@@ -162,11 +167,6 @@ impl<W, S> Line<W, S> {
         news.extend(serving.into_values().flatten().map(News::Cancelled));
         (why, news)
     }
-
-    /// The smoothed round trip, once measured.
-    pub fn rtt(&self) -> Option<Duration> {
-        self.lock().connection.rtt()
-    }
 }
 
 impl<W, S> State<W, S> {
@@ -187,6 +187,10 @@ impl<W, S> State<W, S> {
                     self.serving.remove(&stream).flatten().map(News::Cancelled)
                 }
             });
+        }
+        let rtt = self.connection.rtt();
+        if rtt != std::mem::replace(&mut self.rtt, rtt) {
+            news.extend(rtt.map(News::Measured));
         }
         news
     }

@@ -1,6 +1,6 @@
 //! Other nodes, as both daemons deal with them.
 
-use std::io;
+use std::{io, time::Duration};
 
 use mews_core::{
     effect::{Completion, PeerError},
@@ -127,6 +127,13 @@ impl<P> End<P> {
                 enter(id);
                 self.id = Some(id);
             }
+        }
+    }
+
+    /// The round trip has changed.
+    pub fn measured(&self, node: &mut Node, now: Now, rtt: Duration) {
+        if let Some(id) = self.id {
+            node.link_measured(now, id, rtt);
         }
     }
 

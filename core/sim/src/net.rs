@@ -14,6 +14,7 @@ use mews_core::{
     id::NodeId,
     node::LinkId,
     rpc::Expect,
+    time::Instant,
     wire::Message,
 };
 
@@ -135,11 +136,14 @@ struct End {
     host: usize,
     link: LinkId,
     alive: bool,
+    /// The round trip, as the wire smooths it.
+    rtt: Option<Duration>,
 }
 
 struct Open {
     /// Which end asks.
     from: usize,
+    begun: Instant,
     caller: Caller,
     expect: Option<Expect>,
 }
@@ -357,7 +361,7 @@ impl Net {
         let to = self.conns[&number].ends[1 - from].host;
         let wait = self.latency(host, to, message.len());
         let conn = self.conns.get_mut(&number).expect("its end is known");
-        conn.calls.insert(token.stream, Open { from, caller, expect });
+        conn.calls.insert(token.stream, Open { from, begun: world.now, caller, expect });
         self.callers.insert((host, caller), token);
         world.schedule(patience, world::Event::Net(Event::Impatient(token)));
         world.schedule(wait, world::Event::Net(Event::Request(token, message)));
@@ -403,7 +407,8 @@ impl Net {
         let port = 40_000 + number % 20_000;
         let (dialler, answerer) = (hosts[host].node, hosts[to].node);
         let theirs = hosts[to].link_accepted(world, dialler, format!("host-{host}:{port}"));
-        let ends = [End { host, link, alive: true }, End { host: to, link: theirs, alive: true }];
+        let end = |host, link| End { host, link, alive: true, rtt: None };
+        let ends = [end(host, link), end(to, theirs)];
         self.ends.insert((host, link), (number, 0));
         self.ends.insert((to, theirs), (number, 1));
         self.conns.insert(number, Conn { ends, calls: BTreeMap::new(), held: Vec::new() });
@@ -479,6 +484,14 @@ impl Net {
         let (host, peer) = (conn.ends[open.from].host, conn.ends[1 - open.from].host);
         self.callers.remove(&(host, open.caller));
         let peer = self.names[peer];
+        if let (Caller::Node(_), Ok(_)) = (open.caller, &result) {
+            // Gossip stands for the wire's pings, which are not played.
+            let (sample, end) = (world.now.since(open.begun), &mut conn.ends[open.from]);
+            let rtt = end.rtt.map_or(sample, |rtt| rtt - rtt / 8 + sample / 8);
+            end.rtt = Some(rtt);
+            let link = end.link;
+            hosts[host].measured(world, link, rtt);
+        }
         hosts[host].answered(world, peer, open.caller, open.expect, result);
     }
 

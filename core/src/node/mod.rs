@@ -233,6 +233,12 @@ impl Node {
         self.membership.link_refused(now, address, error);
     }
 
+    /// The round trip of a connection, smoothed, as its pings have measured it. To be called when it has changed.
+    pub fn link_measured(&mut self, now: Now, link: LinkId, rtt: Duration) {
+        self.membership.link_measured(link, rtt);
+        self.settle(now);
+    }
+
     /// The connection to send requests for `peer` by.
     pub fn link_to(&self, peer: NodeId) -> Option<LinkId> {
         self.membership.link_to(peer)

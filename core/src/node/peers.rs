@@ -101,7 +101,7 @@ pub(super) struct Peer {
     pub(super) card: Option<Card>,
     /// How far its clock is ahead of ours, in milliseconds.
     pub(super) skew: Option<i64>,
-    /// The round trip to it, smoothed.
+    /// The round trip to it by the connection that is used, smoothed.
     pub(super) rtt: Option<Duration>,
     /// Where it may be, the best first.
     pub(super) addresses: Vec<String>,
@@ -165,11 +165,6 @@ impl Peer {
         let address = self.addresses[self.turn % self.addresses.len()].clone();
         self.turn = (self.turn + 1) % self.addresses.len();
         Some(address)
-    }
-
-    /// The round trip of one exchange (RFC 6298 §2: an eighth of each new one).
-    pub(super) fn measured(&mut self, rtt: Duration) {
-        self.rtt = Some(self.rtt.map_or(rtt, |smooth| (smooth * 7 + rtt) / 8));
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a host has to do with others.
 
+use std::time::Duration;
+
 use mews_core::{
     effect::{Completion, Effect, EffectId, PeerError},
     id::NodeId,
@@ -47,6 +49,15 @@ impl Host {
         let link = self.process().node.link_accepted(now, peer, address);
         self.drain_node(world);
         link
+    }
+
+    /// The round trip of a connection was measured.
+    pub fn measured(&mut self, world: &mut World, link: LinkId, rtt: Duration) {
+        let now = self.now(world);
+        if let Some(process) = &mut self.process {
+            process.node.link_measured(now, link, rtt);
+            self.drain_node(world);
+        }
     }
 
     /// A connection is gone.

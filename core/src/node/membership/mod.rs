@@ -373,6 +373,16 @@ impl Membership {
         now.mono.since(self.peers.get(&id).map_or(self.started, |peer| peer.lost))
     }
 
+    /// The pings of a connection say how far the peer is: gossip would count what both ends do beside answering.
+    pub(super) fn link_measured(&mut self, link: LinkId, rtt: Duration) {
+        if let Some(peer) = self.peer_of(link)
+            && self.link_to(peer) == Some(link)
+            && let Some(entry) = self.peers.get_mut(&peer)
+        {
+            entry.rtt = Some(rtt);
+        }
+    }
+
     /// A connection has ended, or an attempt has failed.
     pub(super) fn link_down(&mut self, now: Now, link: LinkId, reason: &str) {
         if let Some(attempt) = self.attempts.remove(&link) {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::net::{Net, id};
+use super::net::{LATENCY, Net, id};
 use crate::{
     id::NodeId,
     node::{Contact, Saved},
@@ -295,4 +295,26 @@ fn a_damaged_file_of_peers_stops_nobody_and_is_replaced() {
         net.start(1);
         net.until(SECOND * 10, |net| net.is_mesh(&[0, 1]));
     }
+}
+
+#[test]
+fn a_peer_is_as_far_as_the_connection_that_is_used_says() {
+    let mut net = Net::new(2);
+    // Each knows the other: both dial at once, and there are two connections.
+    net.machines[0].bootstrap = vec![Contact { id: Some(id(1)), address: "host-1:1".to_owned() }];
+    net.machines[1].bootstrap = vec![Contact { id: Some(id(0)), address: "host-0:1".to_owned() }];
+    (0..2).for_each(|host| net.start(host));
+    net.run(SECOND * 5);
+    let rtt = |net: &Net| net.node(0).view().peers[&id(1)].rtt;
+    assert_eq!(rtt(&net), Some(LATENCY * 2));
+    let used = net.node(0).link_to(id(1)).unwrap();
+    let links: Vec<_> = net.node(0).membership.links.of(id(1)).map(|(link, _)| link).collect();
+    assert_eq!(links.len(), 2);
+    for link in links {
+        let far = SECOND * if link == used { 1 } else { 2 };
+        net.with(0, |node, now| node.link_measured(now, link, far));
+        assert!(rtt(&net) != Some(SECOND * 2));
+    }
+    net.run(SECOND * 30);
+    assert_eq!(rtt(&net), Some(SECOND), "gossip that is faster changes nothing");
 }

@@ -37,6 +37,7 @@ enum Event {
     Done { to: (usize, EffectId) },
     Synced { host: usize, version: u64 },
     Silent { end: End },
+    Measured { end: End, rtt: Duration },
 }
 
 /// A node and its surroundings.
@@ -348,6 +349,9 @@ impl Net {
         self.wires.insert((host, link), from);
         self.drain(host);
         self.with(from.0, |node, now| node.link_up(now, from.1, peer, address.to_owned()));
+        for end in [from, (host, link)] {
+            self.post(LATENCY * 2, end.0, Event::Measured { end, rtt: LATENCY * 2 });
+        }
         if self.machines[host].hangs_up {
             self.hang_up((host, link));
         }
@@ -385,6 +389,9 @@ impl Net {
             }
             Event::Done { to } => {
                 self.with(to.0, |node, now| node.handle_event(now, to.1, NodeEvent::Done));
+            }
+            Event::Measured { end, rtt } => {
+                self.with(end.0, |node, now| node.link_measured(now, end.1, rtt));
             }
             Event::Silent { end } => {
                 self.with(end.0, |node, now| node.link_down(now, end.1, "silent"));
