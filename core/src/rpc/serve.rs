@@ -51,6 +51,9 @@ async fn answer(
     let reply = match request {
         Request::Read { layout, vouched, read } => {
             check_layout(view, layout)?;
+            if !read.is_bounded() {
+                return Err(PeerError::Malformed);
+            }
             // What a node has it may show, so that two that have lost something do not wait for each other.
             if !view.vouches_for(vouched) && !matches!(read, Read::Compare(_)) {
                 return Err(PeerError::Syncing);

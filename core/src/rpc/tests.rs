@@ -5,10 +5,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    id::ClusterId,
+    id::{ClusterId, Position},
     node::gossip::{Card, Digest, Known, Space},
     seed::Seed,
-    store::{Applied, Guard, Op, StoreError, Table},
+    store::{
+        Applied, Guard, Op, StoreError, Table,
+        digest::{Question, RowKey},
+        recount::Recount,
+    },
     task::Task,
     time::{Now, Stamp, Timestamp},
     view::{Config, Consistency, Ring, View},
@@ -192,6 +196,32 @@ fn what_a_node_does_not_find_counts_only_if_it_has_all_that_others_count_on() {
         let served = serve_one(view, &Request::Read { layout: 3, vouched, read }, Bytes::new());
         let refused = matches!(served, Err(Reply::Failed(PeerError::Syncing)));
         assert_eq!(!refused, answers, "{node} complete for {complete}, asked by {vouched}");
+    }
+}
+
+#[test]
+fn a_peer_gets_no_more_than_a_page() {
+    let scan = |limit| {
+        let (table, from) = (Table::Object, vec![]);
+        Read::Scan { table, from, until: None, limit }
+    };
+    let hashes = |limit| {
+        let range = (RowKey::from(vec![]), None);
+        Read::Compare(Question::Hashes { table: Table::Object, range, limit })
+    };
+    let rows = |bytes| Read::Compare(Question::Rows { table: Table::Object, keys: vec![], bytes });
+    let cut = Question::Cut { table: Table::Object, range: (RowKey::from(vec![]), None), rows: 1 };
+    let served =
+        |read| serve_one(view(), &Request::Read { layout: 1, vouched: 1, read }, Bytes::new());
+    for read in [scan(10_000), hashes(256), rows(1 << 20), Read::Count(vec![Table::Object])] {
+        assert!(matches!(served(read.clone()), Ok(Effect::Read { .. })), "{read:?}");
+    }
+    let keys = Read::Get(vec![(Table::Object, vec![1]); 10_001]);
+    let counts = Read::Recount(Recount::Position(Position(1)));
+    let many = [scan(usize::MAX), hashes(usize::MAX), rows(usize::MAX), keys, counts];
+    for read in many.into_iter().chain([Read::Compare(cut)]) {
+        let answer = served(read.clone());
+        assert!(matches!(answer, Err(Reply::Failed(PeerError::Malformed))), "{read:?}");
     }
 }
 

@@ -52,6 +52,22 @@ impl Read {
             Self::Scan { .. } | Self::List(_) | Self::Compare(_) | Self::Recount(_) => false,
         }
     }
+
+    /// Rows that a peer gets in one answer at most: the longest page that anything asks of other nodes, the references of a
+    /// block that is to be purged. Rows have some hundred bytes, and a page of the few larger ones is asked for in smaller pages.
+    pub const ROWS_MAX: usize = 10_000;
+
+    /// Whether a peer may ask this: its answer is bounded, and does not grow with the table.
+    pub fn is_bounded(&self) -> bool {
+        match self {
+            Self::Get(keys) => keys.len() <= Self::ROWS_MAX,
+            Self::Scan { limit, .. } => *limit <= Self::ROWS_MAX,
+            Self::List(list) => list.limit <= Self::ROWS_MAX,
+            Self::Compare(question) => question.is_bounded(Self::ROWS_MAX),
+            Self::Object { .. } | Self::Count(_) => true,
+            Self::Recount(_) => false,
+        }
+    }
 }
 
 /// One page of the objects (or open uploads) of a bucket, in key order over all the shards named.

@@ -177,7 +177,7 @@ pub enum Question {
         /// First key, and first key not wanted.
         ranges: Vec<KeyRange>,
     },
-    /// A range of rows cut into smaller ones of so many rows each. Answered by [`Findings::Cut`].
+    /// A range of rows cut into smaller ones of so many rows each; only for the own node. Answered by [`Findings::Cut`].
     Cut {
         /// The table.
         table: Table,
@@ -214,6 +214,23 @@ pub enum Question {
     /// For each of these tombstones, whether exactly this row stands here and everything that it voids is gone from here.
     /// Answered by [`Findings::Flags`].
     Forgettable(Vec<(Table, RowKey, RowHash)>),
+}
+
+impl Question {
+    /// Bytes of rows in one answer to a peer at most: a full message has as much again for the last of them.
+    const BYTES_MAX: usize = 2 << 20;
+
+    /// Whether the answer has no more than so many rows, or what is said of each, and does not grow with the table.
+    pub fn is_bounded(&self, rows: usize) -> bool {
+        match self {
+            Self::Hashes { limit, .. } => *limit <= rows,
+            Self::Rows { bytes, .. } => *bytes <= Self::BYTES_MAX,
+            Self::Cut { .. } => false,
+            Self::Positions(_) | Self::Ranges { .. } | Self::Same { .. } | Self::Forgettable(_) => {
+                true
+            }
+        }
+    }
 }
 
 /// A row's key.
