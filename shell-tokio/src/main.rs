@@ -4,6 +4,7 @@ mod blocks;
 mod drive;
 mod host;
 mod io;
+mod names;
 mod peers;
 mod pump;
 mod request;

@@ -36,6 +36,7 @@ use tokio::{
 use crate::{
     drive,
     host::{Host, blocking, instant},
+    names,
 };
 
 /// A place among so many connections.
@@ -186,6 +187,10 @@ fn accept(host: &Arc<Host>, stream: TcpStream, end: End<Place>) -> Result<(), Tr
     Ok(())
 }
 
+async fn connect(address: String) -> std::io::Result<TcpStream> {
+    TcpStream::connect(&names::resolve(address).await?[..]).await
+}
+
 /// The loop of a connection.
 struct Run<'a> {
     host: &'a Arc<Host>,
@@ -207,7 +212,7 @@ impl<'a> Run<'a> {
 
     /// The TCP connection, unless it takes longer than a handshake may, or is no longer wanted.
     async fn connect(&mut self) -> Result<TcpStream, Over> {
-        let connecting = TcpStream::connect(self.end.address().to_owned());
+        let connecting = connect(self.end.address().to_owned());
         tokio::pin!(connecting);
         loop {
             let timeout = self.turn()?;
