@@ -340,6 +340,15 @@ impl Replicas<'_> {
         Consistency::Consistent.quorums(self.nodes.len()).read
     }
 
+    /// How many must agree for what they agree on to be on a write quorum: with an even number of replicas one more than a read
+    /// quorum. Where reads may miss what was written, they do not ask for more than they need.
+    pub fn sure_quorum(&self) -> usize {
+        match self.mode {
+            Consistency::Consistent => self.write_quorum(),
+            Consistency::Degraded | Consistency::Dangerous => self.read_quorum(),
+        }
+    }
+
     /// How many must have committed a write.
     pub fn write_quorum(&self) -> usize {
         self.mode.quorums(self.nodes.len()).write

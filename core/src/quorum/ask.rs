@@ -13,7 +13,7 @@ use crate::{
     flow::{Either, either},
     id::NodeId,
     task::{Cx, Reason},
-    view::View,
+    view::{Replicas, View},
 };
 
 /// The shortest time after which another node is asked beside a slow one: what a local disk may take, or a timer be late.
@@ -168,4 +168,126 @@ where
         }
     }
     Ok(answers)
+}
+
+/// Some of the nodes that a [`survey`] asks, so many of which it wants to hear.
+struct Group {
+    order: Vec<NodeId>,
+    /// How many of these have been asked or passed over.
+    tried: usize,
+    want: usize,
+}
+
+/// A [`survey`] under way.
+struct Asking<C, T, F> {
+    call: C,
+    groups: Vec<Group>,
+    open: Open<NodeId, F>,
+    asked: Vec<NodeId>,
+    answers: Vec<(NodeId, T)>,
+}
+
+impl<C, T, F> Asking<C, T, F>
+where
+    C: Fn(NodeId) -> F,
+    F: Future<Output = Result<T, PeerError>> + Unpin,
+{
+    fn answered(&self, group: &Group) -> usize {
+        self.answers.iter().filter(|(node, _)| group.order.contains(node)).count()
+    }
+
+    fn open(&self, group: &Group) -> usize {
+        self.open.keys().filter(|node| group.order.contains(node)).count()
+    }
+
+    /// Asks one more of a group. False if all have been asked.
+    fn ask(&mut self, group: usize) -> bool {
+        let group = &mut self.groups[group];
+        while let Some(node) = group.order.get(group.tried).copied() {
+            group.tried += 1;
+            if !self.asked.contains(&node) {
+                self.asked.push(node);
+                self.open.push(node, (self.call)(node));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Asks as many as it takes to hear what is wanted of each group, if they answer.
+    fn top_up(&mut self) {
+        for at in 0..self.groups.len() {
+            let group = &self.groups[at];
+            let lacking = group.want.saturating_sub(self.answered(group) + self.open(group));
+            let _enough = (0..lacking).all(|_| self.ask(at));
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.groups.iter().all(|group| self.answered(group) >= group.want || self.open(group) == 0)
+    }
+}
+
+/// The answers of as many of `replicas` as needed; and of so many members of each of `beside` that what they agree on is on a write quorum
+/// of it. For the latter it waits no longer than until another replica would be asked beside a slow one.
+///
+/// # Errors
+/// [`PeerError`] if fewer answer than needed.
+pub(super) async fn survey<T, F>(
+    cx: Cx,
+    view: &View,
+    (replicas, need): (Replicas<'_>, usize),
+    beside: &[Replicas<'_>],
+    call: impl Fn(NodeId) -> F,
+) -> Result<Vec<(NodeId, T)>, PeerError>
+where
+    F: Future<Output = Result<T, PeerError>> + Unpin,
+{
+    let group = |set: &Replicas<'_>, want| Group { order: order(view, set.nodes), tried: 0, want };
+    let groups = std::iter::once(group(&replicas, need))
+        .chain(beside.iter().map(|set| group(set, set.sure_quorum())));
+    let groups: Vec<Group> = groups.collect();
+    if need == 0 || groups[0].order.len() < need {
+        return Err(if view.recovering { PeerError::Syncing } else { PeerError::Unreachable });
+    }
+    let (open, asked, answers) = (Open::new(), Vec::new(), Vec::new());
+    let mut asking = Asking { call, groups, open, asked, answers };
+    asking.top_up();
+    let (mut failure, mut until) = (None, None);
+    loop {
+        let first = &asking.groups[0];
+        let (answered, open) = (asking.answered(first), asking.open(first));
+        if answered + open < need {
+            return Err(failure.unwrap_or(PeerError::Unreachable));
+        }
+        if answered >= need && asking.is_complete() {
+            return Ok(asking.answers);
+        }
+        let others = first.order.iter().any(|node| !asking.asked.contains(node));
+        let patience = hedge(view, asking.open.keys().copied());
+        let patience = if answered >= need {
+            let now = cx.now().mono;
+            Some(until.get_or_insert(now.after(patience)).since(now))
+        } else {
+            others.then_some(patience)
+        };
+        let event = match patience {
+            Some(patience) => {
+                let slow = cx.sleep(patience, Reason("asking another replica beside a slow one"));
+                either(asking.open.next(), slow).await
+            }
+            None => Either::Left(asking.open.next().await),
+        };
+        match event {
+            Either::Left((node, Ok(answer))) => asking.answers.push((node, answer)),
+            Either::Left((_, Err(error))) => {
+                failure = Some(graver(failure.take(), error));
+                asking.top_up();
+            }
+            Either::Right(()) if answered >= need => return Ok(asking.answers),
+            Either::Right(()) => {
+                asking.ask(0);
+            }
+        }
+    }
 }

@@ -1,11 +1,6 @@
 //! Reads: of a quorum, merged row by row, with what was found stale repaired before anybody is told.
 
-use std::time::Duration;
-
-use super::{
-    ask::{Plan, gather, order},
-    repair,
-};
+use super::{ask::survey, repair};
 use crate::{
     effect::PeerError,
     id::Position,
@@ -16,8 +11,12 @@ use crate::{
 };
 
 /// Asks a read quorum of `position` and merges what it says, row by row. Where replicas differ, the merged rows are written back
-/// to a write quorum before they are given out, so that nobody who asks later sees less. While the layout changes, what was written
-/// lately is written back in any case: the members of the set that is asked may agree on what those of the next one lack.
+/// to a write quorum before they are given out, so that nobody who asks later sees less.
+///
+/// For that, what all agree on must be on a write quorum already, in every layout in force: so rows that are written back are asked of
+/// as many as that takes, side by side. Who does not answer soon is not waited for: with two copies, what one of them shows while the
+/// other is away may not be seen again, until its writer is answered; while the layout changes, what was written lately is
+/// written back to those who have not answered.
 ///
 /// Listings are [`super::list()`]'s: their pages do not merge row by row.
 ///
@@ -56,19 +55,13 @@ async fn ask(
     need: usize,
 ) -> Result<Answer, PeerError> {
     let replicas = view.ring.replicas(position);
-    let changing = view.ring.write_sets(position).len() > 1;
-    if let [node] = replicas.nodes
-        && !changing
-    {
+    let sets =
+        if repair::is_written_back(&read) { view.ring.write_sets(position) } else { Vec::new() };
+    if let ([node], [] | [_]) = (replicas.nodes, &sets[..]) {
         return fitting(&read, cx.read(*node, read.clone()).await?);
     }
-    let plan = Plan {
-        order: order(view, replicas.nodes),
-        need,
-        most: replicas.nodes.len(),
-        extra: Duration::ZERO,
-    };
-    let answers = gather(cx, view, plan, |node| cx.read(node, read.clone()), |_, _| {}).await?;
+    let call = |node| cx.read(node, read.clone());
+    let answers = survey(cx, view, (replicas, need), &sets, call).await?;
     let (nodes, answers): (Vec<_>, Vec<_>) = answers.into_iter().unzip();
     let answers: Vec<Answer> =
         answers.into_iter().map(|answer| fitting(&read, answer)).collect::<Result<_, _>>()?;

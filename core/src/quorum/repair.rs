@@ -13,6 +13,7 @@ use crate::{
         upload::{IntentRow, UploadRow},
     },
     task::Cx,
+    time::Timestamp,
     view::View,
 };
 
@@ -27,11 +28,18 @@ pub(super) async fn sharded(
     (nodes, answers): (&[NodeId], &[Answer]),
     merged: &Answer,
 ) -> Result<(), PeerError> {
+    let all_heard = view.ring.write_sets(position).iter().all(|set| {
+        let heard = set.nodes.iter().filter(|node| nodes.contains(node)).count();
+        heard >= set.read_quorum()
+    });
     let ops = match (read, merged) {
         (Read::Object { key, .. }, Answer::Object(Some(found))) => {
             let has_it = |answer: &Answer| has(answer, &found.row);
-            let agreed =
-                answers.iter().all(has_it) && !may_be_left_behind(cx, view, position, found)?;
+            let readable = view.ring.replicas(position).nodes;
+            let mut asked = nodes.iter().zip(answers);
+            let agreed = asked.all(|(node, answer)| has_it(answer) || !readable.contains(node))
+                && ((all_heard && answers.iter().all(has_it))
+                    || is_settled(view, found, cx.now().wall)?);
             match answers.iter().position(has_it) {
                 Some(at) if !agreed => {
                     let from = From { cx, position, node: nodes[at] };
@@ -42,7 +50,7 @@ pub(super) async fn sharded(
         }
         (_, _) => {
             let mut ops = Vec::new();
-            for op in values(read, answers, merged, is_repaired) {
+            for op in values(read, (answers, all_heard), merged, is_repaired) {
                 ops.extend(completion(cx, position, (nodes, answers), &op).await?);
                 ops.push(op);
             }
@@ -63,7 +71,7 @@ pub(super) async fn full_copy(
     answers: &[Answer],
     merged: &Answer,
 ) -> Result<(), PeerError> {
-    let ops = values(read, answers, merged, |table| {
+    let ops = values(read, (answers, true), merged, |table| {
         matches!(table, Table::Alias | Table::Bucket | Table::AccessKey)
     });
     if ops.is_empty() {
@@ -90,9 +98,10 @@ fn has(answer: &Answer, row: &[u8]) -> bool {
     matches!(answer, Answer::Object(Some(found)) if found.row == row)
 }
 
+/// Those of the rows in which the answers differ; all of them if not all have answered who should have them.
 fn values(
     read: &Read,
-    answers: &[Answer],
+    (answers, all_heard): (&[Answer], bool),
     merged: &Answer,
     repaired: impl Fn(Table) -> bool,
 ) -> Vec<Op> {
@@ -104,11 +113,26 @@ fn values(
     };
     let rows = keys.iter().zip(merged).enumerate();
     rows.filter_map(|(at, ((table, key), value))| {
-        let value = value.as_ref().filter(|value| repaired(*table) && differs(at, value))?;
+        let value = value
+            .as_ref()
+            .filter(|value| repaired(*table) && (!all_heard || differs(at, value)))?;
         let (key, value) = (key.clone(), value.clone());
         Some(Op::Merge { table: *table, key, value, inline: None })
     })
     .collect()
+}
+
+/// Whether what this read shows is written back where it lacks.
+pub(super) fn is_written_back(read: &Read) -> bool {
+    match read {
+        Read::Object { .. } => true,
+        Read::Get(keys) => keys.iter().any(|(table, _)| is_repaired(*table)),
+        Read::Scan { .. }
+        | Read::Count(_)
+        | Read::List(_)
+        | Read::Compare(_)
+        | Read::Recount(_) => false,
+    }
 }
 
 /// Which rows a `Get` writes back. Not object rows, which would need their payload; and not rows of data, which may have been
@@ -121,18 +145,12 @@ fn is_repaired(table: Table) -> bool {
 /// every ten minutes, and some of these runs may fail.
 const COMPARED: Duration = Duration::from_secs(3600);
 
-/// Whether a row is lacked, perhaps, by those who hold its position in another layout in force than the one that reads go to.
-fn may_be_left_behind(
-    cx: Cx,
-    view: &View,
-    position: Position,
-    found: &Found,
-) -> Result<bool, PeerError> {
-    if view.ring.write_sets(position).len() < 2 {
-        return Ok(false);
-    }
+/// Whether a row is so old that all replicas have it by now, also those of a layout that reads do not go by yet: its writer is done,
+/// and replicas have been compared since. Clocks differ by less than tombstones live.
+fn is_settled(view: &View, found: &Found, now: Timestamp) -> Result<bool, PeerError> {
     let row: ObjectRow = table::decode(Table::Object, &found.row).map_err(PeerError::Store)?;
-    Ok(row.version.stamp().wall().after(COMPARED) > cx.now().wall)
+    let compared = COMPARED.max(view.config.tombstone_delay / 2);
+    Ok(row.version.stamp().wall().after(compared) < now)
 }
 
 /// The node that a row comes from.

@@ -64,6 +64,56 @@ fn what_was_seen_by_the_old_layout_is_seen_by_the_new_one() {
     }
 }
 
+/// One node left for another. The row is on a write quorum of the old set, and on one node of the new one.
+#[test]
+fn what_one_node_too_few_has_in_the_new_layout_is_written_there() {
+    let (old, new) = (layout(1, 4, |_| vec![0, 1, 2]), layout(2, 4, |_| vec![0, 1, 3]));
+    let mut cluster = Cluster::new(4, &old);
+    cluster.set_layouts(&[&old, &new], 1);
+    cluster.network(|call| match (call.to, call.what.starts_with("Commit")) {
+        (1 | 3, true) => Fate::Lost,
+        (_, _) => Fate::Answered,
+    });
+    let reply = cluster.ask(0, Ask::put("/bucket/k", "new"));
+    assert_eq!(reply.outcome(), "503 ServiceUnavailable");
+    cluster.network(|call| if call.to == 1 { Fate::Unreachable } else { Fate::Answered });
+    assert_eq!(get(&mut cluster, 0, "k"), Ok(b"new".to_vec()));
+    cluster.set_layouts(&[&new], 2);
+    cluster.down(&[0, 2]);
+    assert_eq!(
+        get(&mut cluster, 1, "k").map_err(|_| ()),
+        get(&mut cluster, 3, "k").map_err(|_| ())
+    );
+    assert_eq!(get(&mut cluster, 3, "k"), Ok(b"new".to_vec()));
+}
+
+#[test]
+fn what_all_sets_have_is_read_in_one_round_trip() {
+    let mut cluster = changing(1);
+    put(&mut cluster, 0, "k", "there");
+    cluster.network(|call| {
+        assert!(!call.what.starts_with("Commit"), "{}", call.what);
+        Fate::Answered
+    });
+    assert_eq!(cluster.timed(0, Ask::get("/bucket/k")), ("200".to_owned(), 1));
+}
+
+/// Nobody has fetched anything yet, and the new replicas are away: what is old is read all the same, and not written about.
+#[test]
+fn what_is_old_waits_for_the_sync() {
+    let mut cluster = Cluster::new(6, &old());
+    put(&mut cluster, 0, "k", "old");
+    cluster.pass(std::time::Duration::from_secs(86_400));
+    cluster.set_layouts(&[&old(), &new()], 1);
+    for dead in [vec![], vec![3, 4, 5]] {
+        cluster.network(move |call| {
+            assert!(!call.what.starts_with("Commit"), "{}", call.what);
+            if dead.contains(&call.to) { Fate::Unreachable } else { Fate::Answered }
+        });
+        assert_eq!(get(&mut cluster, 0, "k"), Ok(b"old".to_vec()));
+    }
+}
+
 #[test]
 fn each_set_needs_its_own_quorum() {
     for (dead, writes) in [

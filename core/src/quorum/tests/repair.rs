@@ -151,3 +151,26 @@ fn a_tombstone_that_is_being_forgotten_is_let_go() {
     assert_eq!(get(&mut cluster, 0, "k"), Err("404 NoSuchKey".to_owned()));
     assert_eq!(cluster.hosts[1].count(Table::Object), 0);
 }
+
+/// With two copies a read quorum is one; but what one of them shows is with the other too, unless that one is away.
+#[test]
+fn what_one_of_two_copies_shows_the_other_shows_too() {
+    for len in [5, 1000] {
+        let mut cluster = Cluster::replicated(2);
+        put(&mut cluster, 0, "k", "old");
+        cluster.network(|call| match call.what.starts_with("Commit: object") {
+            true => Fate::Lost,
+            false => Fate::Answered,
+        });
+        let reply = cluster.ask(1, Ask::put("/bucket/k", bytes(len)));
+        assert_eq!(reply.outcome(), "503 ServiceUnavailable", "{}", reply.text());
+        cluster.down(&[]);
+        assert_eq!(get(&mut cluster, 1, "k"), Ok(bytes(len)));
+        cluster.down(&[1]);
+        assert_eq!(get(&mut cluster, 0, "k"), Ok(bytes(len)));
+        // One that is away or silent is not waited for.
+        assert_eq!(cluster.timed(0, Ask::get("/bucket/k")), ("200".to_owned(), 0));
+        cluster.network(|_| Fate::Lost);
+        assert_eq!(cluster.timed(0, Ask::get("/bucket/k")), ("200".to_owned(), 3));
+    }
+}
