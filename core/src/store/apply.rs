@@ -8,7 +8,7 @@ use super::{
     hook, recount,
 };
 use crate::{
-    id::{BucketId, Hash},
+    id::{BucketId, Hash, VersionId},
     table::{
         self, CounterRow,
         access::{AccessKeyRow, AliasRow, BucketRow},
@@ -47,7 +47,8 @@ pub fn apply(
         }
     }
     let (at, stored) = (batch.at, batch.stored);
-    let mut body = Body { writer, at, stored, delays: *delays, applied: Applied::default() };
+    let (ops, applied) = (&batch.ops[..], Applied::default());
+    let mut body = Body { writer, at, stored, ops, delays: *delays, applied };
     for op in &batch.ops {
         body.op(op)?;
     }
@@ -160,6 +161,8 @@ pub(super) struct Body<'a> {
     pub(super) at: Timestamp,
     /// The block whose file is known to be here.
     pub(super) stored: Option<Hash>,
+    /// All changes of the batch.
+    ops: &'a [Op],
     pub(super) delays: Delays,
     pub(super) applied: Applied,
 }
@@ -190,7 +193,7 @@ impl Body<'_> {
         inline: Option<&[u8]>,
     ) -> Result<(), StoreError> {
         if self.is_void(table, key)? {
-            return Ok(());
+            return self.comes_too_late(table, key, value);
         }
         match table {
             Table::Object => {
@@ -249,6 +252,30 @@ impl Body<'_> {
         // Such keys begin with that of the intent: position and id.
         let intent_key = row_key.get(..18).ok_or_else(|| invalid(table, "key too short"))?;
         Ok(voids(table, intent_of(intent_key, self.writer)?))
+    }
+
+    /// A part that comes in when its upload has ended is nobody's, though its writer closes the intent of its data with it: the data goes,
+    /// unless the object is made of it after all. A replica that brings such a part later brings no intent with it.
+    fn comes_too_late(
+        &mut self,
+        table: Table,
+        row_key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StoreError> {
+        if table != Table::Part {
+            return Ok(());
+        }
+        let data = table::decode::<PartRow>(table, value)?.data;
+        let position = super::read::position_of(table, row_key)?;
+        let intent = key::intent(position, data);
+        let closes =
+            |op: &Op| matches!(op, Op::Merge { table: Table::Intent, key, .. } if *key == intent);
+        if !self.ops.iter().any(closes) {
+            return Ok(());
+        }
+        let upload = row_key.get(2..18).and_then(VersionId::from_slice);
+        let upload = upload.ok_or_else(|| invalid(table, "key too short"))?;
+        self.enqueue(self.at, &Job::DropPart { position, upload, data, since: None })
     }
 
     /// Replaces a row's value, or removes the row, and keeps the fingerprint that counts it.

@@ -381,3 +381,23 @@ proptest! {
         prop_assert_eq!(a, b);
     }
 }
+
+/// An upload was completed or aborted while a part of it was on its way, and whoever knew that has forgotten its row: only the intent
+/// is left.
+#[test]
+fn the_data_of_a_part_that_comes_too_late_is_dropped() {
+    for end in [IntentRow::Done, IntentRow::Dropped] {
+        let (upload, data) = (version(3), version(5));
+        let mut store = MapStore::default();
+        run(&mut store, vec![row(key::intent(position(), upload), &end)]);
+        let queued = store.count(Table::Queue).unwrap();
+        let part = PartRow { data, size: 1, block_max: 1, etag: String::new(), checksum: None };
+        let part = row(key::part(position(), upload, 1), &part);
+        run(&mut store, vec![part.clone()]);
+        assert_eq!(store.count(Table::Queue), Ok(queued), "a replica brings it again");
+        run(&mut store, vec![part, row(key::intent(position(), data), &IntentRow::Done)]);
+        assert_eq!(store.count(Table::Part), Ok(0));
+        let job = Job::DropPart { position: position(), upload, data, since: None };
+        assert!(queue(&store).contains(&(AT, job)), "after {end:?}");
+    }
+}
