@@ -170,6 +170,8 @@ fn access(samples: &mut Samples) {
         seals: BTreeMap::new(),
     };
     samples.check(Table::Bucket, "bucket", &bucket);
+    let seals = BTreeMap::from([("photos".to_owned(), Stamp(1 << 33))]);
+    samples.check(Table::Bucket, "bucket.sealed", &BucketRow { seals, ..bucket });
     let permissions = Permissions { read: true, write: false, owner: true };
     let key = AccessKeyRow {
         created: Timestamp(1_700_000_000_000),
