@@ -58,6 +58,28 @@ pub fn heals(binary: impl AsRef<Path>) {
     written.check(&cluster, &[0, 1, 2]);
     written.write(&cluster, "healed", &[0, 1, 2]);
     written.check(&cluster, &[0, 1, 2]);
+    keeps_strangers_out(&mut cluster, binary.as_ref());
+    written.check(&cluster, &[0, 1, 2]);
+}
+
+/// A node with another secret learns nothing and serves nothing; both ends say what the matter is.
+fn keeps_strangers_out(cluster: &mut Cluster, binary: &Path) {
+    let stranger = cluster.add_stranger(binary);
+    for (node, said) in [(0, "has another rpc_secret"), (stranger, "its rpc_secret may be another")]
+    {
+        cluster.wait(|| {
+            let output = cluster.nodes[node].output();
+            output.contains(said).then_some(()).ok_or(output)
+        });
+    }
+    let status = cluster.ask(stranger, "GetClusterStatus");
+    // It knows of the other by its configuration.
+    let nodes = status["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+    let up: Vec<_> =
+        nodes.iter().filter(|node| node["isUp"] == true).map(|node| &node["id"]).collect();
+    assert_eq!(up, [&*cluster.id(stranger)], "{status}");
+    alone(&cluster.nodes[stranger]);
+    cluster.kill(stranger);
 }
 
 /// With all others dead, and told to make do with its own copies, this node has everything.

@@ -7,7 +7,7 @@ mod load;
 mod net;
 
 use std::{
-    fs,
+    fs, mem,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -134,6 +134,14 @@ impl Cluster {
         let dir = tempfile::Builder::new().prefix("mews-").tempdir().expect("a directory");
         self.launch(binary, Arc::new(dir));
         self.nodes.len() - 1
+    }
+
+    /// Starts one more node, which knows another secret; its number.
+    pub fn add_stranger(&mut self, binary: &Path) -> usize {
+        let secret = mem::replace(&mut self.secret, hex::encode(random::<32>()));
+        let stranger = self.add(binary);
+        self.secret = secret;
+        stranger
     }
 
     fn launch(&mut self, binary: &Path, dir: Arc<TempDir>) {
