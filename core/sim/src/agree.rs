@@ -29,6 +29,11 @@ const FULL: [Table; 4] = [Table::Alias, Table::Bucket, Table::AccessKey, Table::
 /// More than this is not told of one kind: the rest would say the same.
 const TOLD_MAX: usize = 5;
 
+/// Whether a host still has work queued: a look that costs little, for as long as they do.
+pub fn is_at_work(cluster: &Cluster) -> bool {
+    cluster.hosts.iter().any(check::has_work)
+}
+
 /// What keeps the cluster from having converged; empty if it has.
 pub fn differences(cluster: &Cluster) -> Vec<String> {
     let ring = match common_ring(cluster) {

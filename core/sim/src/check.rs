@@ -367,6 +367,12 @@ fn queued(snapshot: &dyn Snapshot) -> Result<Vec<(Timestamp, Job)>, StoreError> 
     Ok(jobs)
 }
 
+/// Whether a host that runs has work queued.
+pub fn has_work(host: &Host) -> bool {
+    let look = |snapshot: &dyn Snapshot| snapshot.cursor(Table::Queue, &[], None)?.advance();
+    host.stores().is_some_and(|(db, _)| db.look(look).unwrap_or(true))
+}
+
 /// The work that is queued on a host: how many jobs, and the first in words.
 /// `None` if there is none.
 pub fn to_do(host: &Host) -> Result<Option<String>, String> {

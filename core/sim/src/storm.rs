@@ -383,10 +383,17 @@ impl Storm {
 
     fn converge(&mut self) -> Result<(), String> {
         let every = Duration::from_secs(10);
-        self.until("a healed cluster did not converge", CONVERGED_MAX, every, |storm| {
-            let differences = agree::differences(&storm.cluster);
-            if differences.is_empty() { Ok(()) } else { Err(differences.join("; ")) }
-        })?;
+        let converged =
+            self.until("a healed cluster did not converge", CONVERGED_MAX, every, |storm| {
+                if agree::is_at_work(&storm.cluster) {
+                    return Err("there is work left".to_owned());
+                }
+                let differences = agree::differences(&storm.cluster);
+                if differences.is_empty() { Ok(()) } else { Err("replicas differ".to_owned()) }
+            });
+        if let Err(why) = converged {
+            return Err(format!("{why}: {}", agree::differences(&self.cluster).join("; ")));
+        }
         // All replicas are equal, so nothing is left of what was never answered, or it is there to stay.
         self.clients.history.crashed();
         self.clients.history.flickers = false;
