@@ -4,10 +4,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use mews_core::{
@@ -66,8 +63,6 @@ pub struct Host {
     pub workers: Workers,
     /// How many scans and listings may be under way, so that some threads are left for blocks.
     pub scans: Semaphore,
-    /// Requests whose task has panicked.
-    pub panics: AtomicU64,
     /// The node's machine. Locked for one step at a time, never across a wait.
     pub node: Mutex<Node>,
     /// The node's jobs that run.
@@ -220,11 +215,6 @@ impl Host {
             timeout.or(nudged).await;
         }
     }
-
-    /// Counts a panic that cost a request its answer.
-    pub fn count_panic(&self) {
-        self.panics.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// Drives a job of the node's. It counts as done even if it panics or is stopped, and the node starts it again when it is due.
@@ -240,10 +230,8 @@ async fn run_job(host: Arc<Host>, id: EffectId, task: Task) {
         }
     }
     let done = Done(host, id);
-    let driven = AssertUnwindSafe(drive::drive(&done.0, task, None)).catch_unwind().await;
-    if driven.is_err() {
-        done.0.count_panic();
-    }
+    // A panic has been logged by then.
+    drop(AssertUnwindSafe(drive::drive(&done.0, task, None)).catch_unwind().await);
 }
 
 /// Runs the executor on this thread for ever, whatever panics on it.

@@ -352,9 +352,8 @@ impl<'a> Run<'a> {
                 let served = Request { host, link, stream, origin: task.origin(), slot };
                 let serving = EXECUTOR.spawn(async move {
                     let driven = drive::drive(&served.host, task, None);
-                    if AssertUnwindSafe(driven).catch_unwind().await.is_err() {
-                        served.host.count_panic();
-                    }
+                    // A panic has been logged by then.
+                    drop(AssertUnwindSafe(driven).catch_unwind().await);
                 });
                 drop(self.link.line.serving(stream, serving));
             }

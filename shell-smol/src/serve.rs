@@ -142,9 +142,8 @@ impl Server {
         let (reply, answer) = channel::bounded(1);
         let handling = run(host, self.api, link, request, reply);
         let handling = async {
-            if AssertUnwindSafe(handling).catch_unwind().await.is_err() {
-                host.count_panic();
-            }
+            // A panic has been logged by then.
+            drop(AssertUnwindSafe(handling).catch_unwind().await);
         };
         let answering = async {
             // The task may be gone without an answer.

@@ -1,6 +1,6 @@
 //! The start: from a directory to a host that can serve.
 
-use std::sync::{Arc, Mutex, OnceLock, atomic::AtomicU64};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use mews_core::{
     daemon::{
@@ -54,7 +54,6 @@ pub fn host(place: &Place, setup: &Setup, bounds: &Bounds, port: u16) -> Result<
         detached: Arc::new(Semaphore::new(DETACHED)),
         workers,
         scans: Semaphore::new(bounds.scans),
-        panics: AtomicU64::new(0),
         node: Mutex::new(node),
         nudge: channel::bounded(1),
     };

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -52,8 +52,6 @@ pub struct Host {
     pub blocks: Blocks,
     /// How many scans and listings may be under way: each has a thread while it runs.
     pub scans: Arc<Semaphore>,
-    /// Requests whose task has panicked.
-    pub panics: AtomicU64,
     /// The node's machine. Locked for one step at a time, never across a wait.
     pub node: Mutex<Node>,
     /// The node's jobs that run.
@@ -215,11 +213,6 @@ impl Host {
                 () = self.nudge.notified() => {}
             }
         }
-    }
-
-    /// Counts a panic that cost a request its answer.
-    pub fn count_panic(&self) {
-        self.panics.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -137,11 +137,8 @@ impl Future for Waiting {
             Err(reject) => Some(refusal(*reject)),
         };
         let busy = self.busy.take().expect("polled after its end");
-        let answer = answer.unwrap_or_else(|| {
-            // The task is gone without an answer: it has panicked.
-            busy.host.count_panic();
-            refusal(texts::BROKEN)
-        });
+        // A task that is gone without an answer has panicked.
+        let answer = answer.unwrap_or_else(|| refusal(texts::BROKEN));
         Poll::Ready(Ok(response(answer, busy)))
     }
 }

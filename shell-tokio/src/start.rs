@@ -1,9 +1,6 @@
 //! The start: from a directory to a host that can serve.
 
-use std::sync::{
-    Arc, Mutex, OnceLock,
-    atomic::{AtomicBool, AtomicU64},
-};
+use std::sync::{Arc, Mutex, OnceLock, atomic::AtomicBool};
 
 use mews_core::{
     daemon::{
@@ -54,7 +51,6 @@ pub fn host(place: &Place, setup: &Setup, bounds: &Bounds, port: u16) -> Result<
         saver: OnceLock::new(),
         detached: Arc::new(Semaphore::new(DETACHED)),
         scans: Arc::new(Semaphore::new(bounds.scans)),
-        panics: AtomicU64::new(0),
         node: Mutex::new(node),
         nudge: Notify::new(),
         stopping: AtomicBool::new(false),

@@ -64,9 +64,7 @@ impl Over {
             Self::Socket(error) => format!("{closed} ({error})"),
         }
     }
-}
 
-impl Over {
     /// Whether the node has dialled itself.
     fn is_myself(&self) -> bool {
         matches!(self, Self::Wire(WireError::Myself))

@@ -113,23 +113,16 @@ pub(super) async fn launch(cx: Cx, view: &View, what: Launch) -> Result<Value, E
 /// What [`list`] takes.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Filter {
+pub(super) struct Filter {
     #[serde(default)]
     busy_only: bool,
     #[serde(default)]
     error_only: bool,
 }
 
-/// What [`list`] takes; nothing at all stands for everything.
-pub(super) type ListFilter = Option<FilterBody>;
-
-/// See [`ListFilter`].
-#[derive(Deserialize)]
-#[serde(transparent)]
-pub(super) struct FilterBody(Filter);
-
-pub(super) async fn list(cx: Cx, view: &View, filter: ListFilter) -> Result<Value, Error> {
-    let filter = filter.map_or_else(Filter::default, |body| body.0);
+/// Without a filter, everything.
+pub(super) async fn list(cx: Cx, view: &View, filter: Option<Filter>) -> Result<Value, Error> {
+    let filter = filter.unwrap_or_default();
     let status = cluster::status(cx).await?;
     let resync = blocks::resync(cx, view).await?;
     let scrub = scrub::status(cx, view).await?;

@@ -31,13 +31,8 @@ impl NodeKey {
         secret_text(self.0)
     }
 
-    /// The private key itself, for the handshake.
-    pub fn to_bytes(&self) -> [u8; 32] {
-        self.0
-    }
-
     /// The private key itself, for the handshake with other nodes.
-    pub fn private(&self) -> [u8; 32] {
+    pub fn to_bytes(&self) -> [u8; 32] {
         self.0
     }
 
