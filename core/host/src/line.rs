@@ -195,3 +195,146 @@ impl<W, S> State<W, S> {
         news
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use mews_core::{seed::Seed, wire::Identity};
+
+    use super::*;
+
+    struct End {
+        line: Line<&'static str, &'static str>,
+        input: BytesMut,
+        output: BytesMut,
+        told: Vec<String>,
+        asked: Vec<StreamId>,
+    }
+
+    impl End {
+        fn new(connection: Connection) -> Self {
+            let (input, output) = (BytesMut::new(), BytesMut::new());
+            Self { line: Line::new(connection), input, output, told: vec![], asked: vec![] }
+        }
+
+        fn tell(told: &mut Vec<String>, asked: &mut Vec<StreamId>, news: News<&str, &str>) {
+            told.push(match news {
+                News::Up(_) => "up".to_owned(),
+                News::Measured(rtt) => format!("{rtt:?} away"),
+                News::Asked(stream, message) => {
+                    asked.push(stream);
+                    format!("asked {}", String::from_utf8_lossy(&message.head))
+                }
+                News::Answered(waiter, answer) => {
+                    let answer = answer.map(|message| message.head);
+                    format!("{waiter}: {answer:?}")
+                }
+                News::Cancelled(serving) => format!("{serving} is not wanted"),
+            });
+        }
+
+        fn work(&mut self) -> Result<(), WireError> {
+            let Self { line, output, told, asked, .. } = self;
+            line.work(Now::default, output, |news| Self::tell(told, asked, news)).map(drop)
+        }
+
+        fn close(&mut self) -> WireError {
+            let (why, news) = self.line.close();
+            news.into_iter().for_each(|news| Self::tell(&mut self.told, &mut self.asked, news));
+            why
+        }
+    }
+
+    fn message(text: &'static str) -> Message {
+        Message { head: Bytes::from_static(text.as_bytes()), payload: Bytes::new() }
+    }
+
+    /// Two ends that have met.
+    fn pair() -> [End; 2] {
+        let identity = |name| Identity::new([name; 32], [9; 32], true);
+        let (seed, now) = (|name| Seed::new([name; 32]), Now::default());
+        let mut ends = [
+            End::new(Connection::dial(&identity(1), Some(identity(2).id), seed(1), now)),
+            End::new(Connection::accept(&identity(2), seed(2), now)),
+        ];
+        settle(&mut ends);
+        for end in &mut ends {
+            assert_eq!(std::mem::take(&mut end.told), ["up", "0ns away"]);
+        }
+        ends
+    }
+
+    fn settle([a, b]: &mut [End; 2]) {
+        loop {
+            a.work().unwrap();
+            b.work().unwrap();
+            if a.output.is_empty() && b.output.is_empty() {
+                return;
+            }
+            b.input.unsplit(a.output.split());
+            a.input.unsplit(b.output.split());
+            a.line.input(Now::default(), &mut a.input).unwrap();
+            b.line.input(Now::default(), &mut b.input).unwrap();
+        }
+    }
+
+    fn ask(end: &End) -> StreamId {
+        let patience = Duration::from_secs(1);
+        let asked =
+            end.line.ask(Now::default(), Priority::Request, message("well?"), patience, "asker");
+        asked.unwrap()
+    }
+
+    #[test]
+    fn whoever_asks_is_told_the_answer_once() {
+        let mut ends = pair();
+        let question = ask(&ends[0]);
+        settle(&mut ends);
+        assert_eq!(ends[1].told, ["asked well?"]);
+        let asked = ends[1].asked[0];
+        assert_eq!(ends[1].line.serving(asked, "server"), None);
+        let respond = |end: &End| end.line.respond(Now::default(), asked, message("so"));
+        assert_eq!(respond(&ends[1]), Some("server"));
+        assert_eq!(respond(&ends[1]), None, "it is answered");
+        settle(&mut ends);
+        assert_eq!(ends[0].told, ["asker: Ok(b\"so\")"]);
+        assert!(!ends[0].line.give_up(Now::default(), question), "it has its answer");
+    }
+
+    #[test]
+    fn what_serves_a_question_ends_when_nobody_wants_the_answer() {
+        let mut ends = pair();
+        let questions = [ask(&ends[0]), ask(&ends[0])];
+        settle(&mut ends);
+        let asked = ends[1].asked.clone();
+        assert_eq!(ends[1].line.serving(asked[0], "server"), None);
+        ends[1].told.clear();
+        for question in questions {
+            assert!(ends[0].line.give_up(Now::default(), question));
+            assert!(!ends[0].line.give_up(Now::default(), question));
+        }
+        settle(&mut ends);
+        assert_eq!(ends[1].told, ["server is not wanted"]);
+        // The second one was cancelled before it was known what serves it: it is given back, to end.
+        assert_eq!(ends[1].line.serving(asked[1], "late"), Some("late"));
+        assert_eq!(ends[1].line.respond(Now::default(), asked[0], message("so")), None);
+        settle(&mut ends);
+        assert!(ends[0].told.is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_connection_is_told_to_all_who_wait_and_ends_what_serves() {
+        let mut ends = pair();
+        ask(&ends[0]);
+        settle(&mut ends);
+        assert_eq!(ends[1].line.serving(ends[1].asked[0], "server"), None);
+        ends[1].told.clear();
+        ends[0].line.shut();
+        assert_eq!(ends[0].work(), Err(WireError::Closed));
+        for end in &mut ends {
+            assert_eq!(end.close(), WireError::Closed);
+        }
+        assert_eq!(ends[0].told, ["asker: Err(Unreachable)"]);
+        assert_eq!(ends[1].told, ["server is not wanted"]);
+    }
+}

@@ -150,3 +150,93 @@ impl<P> End<P> {
         node.link_down(now, id, reason);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mews_core::{
+        node::{Contact, NodeEffect, Setup},
+        seed::Seed,
+        view::Config,
+    };
+
+    use super::*;
+
+    const PEER: NodeId = NodeId([2; 32]);
+
+    fn node() -> Node {
+        let setup = Setup::alone(NodeId([1; 32]), 1, Config::default(), Seed::new([1; 32]));
+        Node::new(setup, Now::default()).unwrap()
+    }
+
+    fn dialled(node: &mut Node) -> End<()> {
+        let now = Now::default();
+        node.connect(now, Contact { id: None, address: "host:3901".to_owned() });
+        node.handle_timeout(now);
+        loop {
+            let (_, effect) = node.poll_effect().expect("it dials");
+            if let NodeEffect::Dial { link, address, .. } = effect {
+                return End::dialled(link, address);
+            }
+        }
+    }
+
+    fn trouble(node: &Node) -> Option<String> {
+        node.status(Now::default()).places[0].trouble.clone()
+    }
+
+    #[test]
+    fn the_node_learns_of_a_connection_from_its_beginning_to_its_end() {
+        let now = Now::default();
+        let mut node = node();
+        let mut end = End::accepted("10.0.0.2:50000".to_owned(), (), ());
+        assert_eq!((end.id(), end.address()), (None, "10.0.0.2:50000"));
+        end.measured(&mut node, now, Duration::from_millis(1));
+        let mut entered = None;
+        end.up(&mut node, now, PEER, |link| entered = Some(link));
+        assert!(entered.is_some() && end.id() == entered);
+        assert_eq!(node.link_to(PEER), entered);
+        end.measured(&mut node, now, Duration::from_millis(7));
+        assert_eq!(node.view().peers[&PEER].rtt, Some(Duration::from_millis(7)));
+        end.down(&mut node, now, &Over::Wire(WireError::Silent), "silent");
+        assert_eq!(node.link_to(PEER), None);
+    }
+
+    #[test]
+    fn a_connection_that_was_dialled_keeps_the_name_it_has() {
+        let mut node = node();
+        let mut end = dialled(&mut node);
+        let link = end.id();
+        end.up(&mut node, Now::default(), PEER, |_| panic!("it has one"));
+        assert!(link.is_some() && node.link_to(PEER) == link);
+        assert_eq!(trouble(&node), None);
+    }
+
+    #[test]
+    fn the_node_is_told_that_it_has_dialled_itself_and_why_else_it_has_failed() {
+        let mut node = node();
+        let over = Over::Wire(WireError::Myself);
+        dialled(&mut node).down(&mut node, Now::default(), &over, "any");
+        assert!(trouble(&node).is_some_and(|why| why.contains("this node's own")));
+        let mut node = self::node();
+        let over = Over::Socket(io::ErrorKind::ConnectionRefused.into());
+        let reason = over.reason(&WireError::Closed);
+        dialled(&mut node).down(&mut node, Now::default(), &over, &reason);
+        assert!(trouble(&node).is_some_and(|why| why.contains("refused")));
+    }
+
+    #[test]
+    fn a_reason_says_what_the_end_of_the_socket_means() {
+        let closed = WireError::Refused;
+        assert_eq!(Over::Wire(WireError::Silent).reason(&closed), WireError::Silent.to_string());
+        let over = Over::Socket(io::ErrorKind::UnexpectedEof.into());
+        assert_eq!(over.reason(&closed), closed.to_string());
+        let text = Over::Socket(io::ErrorKind::ConnectionReset.into()).reason(&closed);
+        assert!(text.contains(&closed.to_string()) && text.contains("reset"), "{text}");
+    }
+
+    #[test]
+    fn a_request_whose_task_has_panicked_is_answered_all_the_same() {
+        let slot = Slot::default();
+        assert_eq!(reply(&slot), rpc::failed(PeerError::Busy));
+    }
+}

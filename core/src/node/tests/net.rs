@@ -35,7 +35,7 @@ enum Event {
     Answered { to: (usize, EffectId), answer: Result<Message, PeerError> },
     Saved { to: (usize, EffectId), file: StateFile, bytes: Vec<u8> },
     Done { to: (usize, EffectId) },
-    Synced { host: usize, version: u64 },
+    Synced { host: usize, version: u64, acknowledged: u64 },
     Silent { end: End },
     Measured { end: End, rtt: Duration },
 }
@@ -288,12 +288,12 @@ impl Net {
         }
         let machine = &mut self.machines[host];
         let wanted = machine.node.as_ref().and_then(|node| node.layouts.to_sync());
-        if let Some(version) = wanted
-            && machine.syncing != wanted
-            && !machine.stuck
-        {
+        if wanted.is_some() && machine.syncing != wanted && !machine.stuck {
             machine.syncing = wanted;
-            self.post(SYNC, host, Event::Synced { host, version });
+            // As the job: for the newest layout, by what everybody has acknowledged when it begins.
+            let node = self.node(host);
+            let (version, acknowledged) = (node.view().ring.version(), node.layouts.acknowledged());
+            self.post(SYNC, host, Event::Synced { host, version, acknowledged });
         }
     }
 
@@ -396,10 +396,10 @@ impl Net {
             Event::Silent { end } => {
                 self.with(end.0, |node, now| node.link_down(now, end.1, "silent"));
             }
-            Event::Synced { host, version } => {
+            Event::Synced { host, version, acknowledged } => {
                 self.machines[host].saved.synced = version;
                 self.with(host, |node, now| {
-                    node.layouts.synced(version, version);
+                    node.layouts.synced(version, acknowledged);
                     node.handle_timeout(now);
                 });
             }
