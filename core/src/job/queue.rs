@@ -170,8 +170,8 @@ async fn side_by_side(cx: Cx, view: &View, entries: Vec<Entry>) -> Result<(), Pe
 async fn one(cx: Cx, view: &View, row_key: Vec<u8>, mut job: Job) -> Result<(), PeerError> {
     let mut again = None;
     let done = match &mut job {
-        Job::DropData { position, data, unless: _ } if quorum::is_sole(view, *position) => {
-            data::drop_data(cx, view, *position, *data).await
+        Job::DropData { position, data: id, unless: _ } if quorum::is_sole(view, *position) => {
+            void::drop_sole(cx, view, Listed { position: *position, id: *id }).await
         }
         Job::DropUpload { position, upload, unless: _ } if quorum::is_sole(view, *position) => {
             upload::drop_upload(cx, view, *position, *upload).await

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{PAGE, commit, commit_local, remove, rest, scan, scan_local, upload};
+use super::{PAGE, commit, commit_local, data, remove, rest, scan, scan_local, upload};
 use crate::{
     effect::PeerError,
     id::{Hash, NodeId, Position, VersionId},
@@ -47,6 +47,15 @@ pub(super) async fn drop_listed(
         return Ok(());
     }
     give_up(cx, view, listed).await
+}
+
+/// The same where one node decides. What was given up while there were several has an intent that says so, which waits for everything
+/// under it to go: parts and manifests too.
+pub(super) async fn drop_sole(cx: Cx, view: &View, listed: Listed) -> Result<(), PeerError> {
+    if fate(cx, view, listed).await? == Some(IntentRow::Dropped) {
+        return clear(cx, view, listed).await;
+    }
+    data::drop_data(cx, view, listed.position, listed.id).await
 }
 
 /// Makes an id dropped on a write quorum; each replica that merges this, this node too, queues the rest. Where nothing is left of it,

@@ -192,6 +192,19 @@ fn data_is_dropped_when_others_know_what_stands_in_its_place() {
     assert!(row(1) == row(2) || row(3) == row(2));
 }
 
+/// An upload was given up while the layout changed from several replicas to one: what is left of it goes with its intent.
+#[test]
+fn what_several_gave_up_one_alone_drops() {
+    let mut cluster = Replicas::new(vec![layout(1, &[1])]);
+    let manifest = completed().swap_remove(0);
+    cluster.apply(1, [parts(), vec![manifest]].concat());
+    cluster.apply(1, vec![intent_row(position(), id(3), IntentRow::Dropped)]);
+    cluster.settle();
+    for table in crate::store::digest::SHARDED {
+        assert_eq!(cluster.count_rows(1, table), 0, "{table:?}");
+    }
+}
+
 #[test]
 fn lists_of_dropped_data_stay_away_whoever_brings_them() {
     let mut cluster = three();
