@@ -21,7 +21,7 @@ pub use blocks::{load_block, look_at, store_block};
 pub use full_copy::{confirm, get_local, read_local, write_full_copy, write_full_copy_at};
 pub use list::{list, list_among};
 pub use read::{read, settle};
-pub use write::write;
+pub use write::{Last, write, write_last};
 
 use crate::{
     effect::PeerError,

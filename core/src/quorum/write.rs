@@ -6,6 +6,7 @@ use crate::{
     id::{NodeId, Position},
     store::{Applied, Batch, Outcome},
     task::{Cx, Wait},
+    time::Stamp,
     view::{Replicas, View},
 };
 
@@ -31,16 +32,76 @@ pub async fn write(
     to_sets(&sets, &[], |node| cx.commit(node, batch.clone())).await
 }
 
+/// What became of a write that is to come last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// It stands, and comes after all that was acknowledged before it began.
+    Done,
+    /// Something later stands in its way on a write quorum, so nobody has seen it, and nobody will. It may be tried again as later than
+    /// this.
+    Superseded(Stamp),
+    /// Neither can be told: it stands on some replicas, something later does on others, and too few have answered.
+    Doubtful,
+    /// As in [`write()`].
+    Refused {
+        /// Which guard.
+        guard: usize,
+    },
+}
+
+/// [`write()`] of one object row, for a writer that goes round again if it does not come last. It must not if the row may have been seen:
+/// somebody may have seen it and written something else since, which a second round would replace. A version that one replica
+/// alone has from a writer that was never answered is no reason to go round; it may come later, as it may anyhow.
+///
+/// # Errors
+/// As [`write()`]'s.
+pub async fn write_last(
+    cx: Cx,
+    view: &View,
+    position: Position,
+    batch: Batch,
+) -> Result<Last, PeerError> {
+    let sets = view.ring.write_sets(position);
+    let call = |node| cx.commit(node, batch.clone());
+    let is_clear = |tallies: &[Tally<'_>]| {
+        tallies.iter().all(Tally::is_last) || tallies.iter().all(Tally::is_superseded)
+    };
+    let (outcome, tallies) = tally(&sets, &[], call, is_clear, &mut Vec::new()).await?;
+    Ok(match outcome {
+        Outcome::Refused { guard } => Last::Refused { guard },
+        Outcome::Applied(_) if tallies.iter().all(Tally::is_last) => Last::Done,
+        Outcome::Applied(Applied { superseded_by: Some(stamp), .. })
+            if tallies.iter().all(Tally::is_superseded) =>
+        {
+            Last::Superseded(stamp)
+        }
+        Outcome::Applied(_) => Last::Doubtful,
+    })
+}
+
 /// How far one replica set has got.
 struct Tally<'a> {
     set: Replicas<'a>,
     applied: usize,
+    /// Of those, where something later stood already.
+    superseded: usize,
     failed: usize,
 }
 
 impl Tally<'_> {
     fn is_reached(&self) -> bool {
         self.applied >= self.set.write_quorum()
+    }
+
+    /// Whether it came last on so many that nothing later can have been acknowledged before.
+    fn is_last(&self) -> bool {
+        let overlap = self.set.sync_quorum().min(self.set.write_quorum());
+        self.is_reached() && self.applied - self.superseded >= overlap
+    }
+
+    /// Whether something later stands on so many that no read shows this.
+    fn is_superseded(&self) -> bool {
+        self.is_reached() && self.superseded >= self.set.write_quorum()
     }
 
     fn is_lost(&self) -> bool {
@@ -64,6 +125,17 @@ pub(super) async fn reach(
     call: impl Fn(NodeId) -> Commit,
     reached: &mut Vec<NodeId>,
 ) -> Result<Outcome, PeerError> {
+    tally(sets, also, call, |_| true, reached).await.map(|(outcome, _)| outcome)
+}
+
+/// [`reach`], which then waits until it `is_clear` what has become of it, or all have answered.
+async fn tally<'a>(
+    sets: &[Replicas<'a>],
+    also: &[NodeId],
+    call: impl Fn(NodeId) -> Commit,
+    is_clear: impl Fn(&[Tally<'a>]) -> bool,
+    reached: &mut Vec<NodeId>,
+) -> Result<(Outcome, Vec<Tally<'a>>), PeerError> {
     let mut nodes: Vec<NodeId> = Vec::new();
     for node in sets.iter().flat_map(|set| set.nodes).chain(also) {
         if !nodes.contains(node) {
@@ -74,19 +146,21 @@ pub(super) async fn reach(
     for node in nodes {
         open.push(node, call(node));
     }
-    let mut tallies: Vec<Tally<'_>> =
-        sets.iter().map(|set| Tally { set: *set, applied: 0, failed: 0 }).collect();
+    let none = |set: &Replicas<'a>| Tally { set: *set, applied: 0, superseded: 0, failed: 0 };
+    let mut tallies: Vec<Tally<'a>> = sets.iter().map(none).collect();
     let mut merged = Applied::default();
     let (mut refused, mut failure) = (None, None);
-    while !tallies.iter().all(Tally::is_reached) {
+    while !tallies.iter().all(Tally::is_reached) || !(is_clear(&tallies) || open.is_empty()) {
         if tallies.iter().any(Tally::is_lost) {
             return match refused {
-                Some(guard) => Ok(Outcome::Refused { guard }),
+                Some(guard) => Ok((Outcome::Refused { guard }, tallies)),
                 None => Err(failure.unwrap_or(PeerError::Unreachable)),
             };
         }
         let (node, answer) = open.next().await;
         let applied = matches!(answer, Ok(Outcome::Applied(_)));
+        let superseded =
+            matches!(&answer, Ok(Outcome::Applied(applied)) if applied.superseded_by.is_some());
         match answer {
             Ok(Outcome::Applied(applied)) => {
                 merged.superseded_by = merged.superseded_by.max(applied.superseded_by);
@@ -100,9 +174,10 @@ pub(super) async fn reach(
         }
         for tally in tallies.iter_mut().filter(|tally| tally.set.nodes.contains(&node)) {
             tally.applied += usize::from(applied);
+            tally.superseded += usize::from(superseded);
             tally.failed += usize::from(!applied);
         }
     }
     open.into_calls().for_each(Wait::detach);
-    Ok(Outcome::Applied(merged))
+    Ok((Outcome::Applied(merged), tallies))
 }

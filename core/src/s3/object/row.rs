@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     effect::PeerError,
     id::VersionId,
-    quorum,
+    quorum::{self, Last},
     s3::{
         bucket::seal,
         call::Target,
@@ -210,21 +210,37 @@ async fn once(
     }
 }
 
-/// Among several replicas, a row that has all it needs with it goes round again until it comes last.
+/// Among several replicas, a row that has all it needs with it goes round again until it comes last; but not once it may have been
+/// seen. Where that cannot be told, the client is to try again, and finds the same on a quorum.
 async fn again(cx: Cx, view: &View, target: &Target, write: Write) -> Result<Written, S3Error> {
     let mut seen = Stamp(0);
     for _ in 0..ROUNDS {
         let version = cx.version_past(seen);
+        let send = |guards| {
+            let batch = batch(cx, target, version, guards, &write);
+            quorum::write_last(cx, view, target.position, batch)
+        };
+        let refused = |guard| Last::Refused { guard };
         let guards = write.guards.clone();
-        match commit(cx, view, target, version, guards, &write, None).await? {
-            Outcome::Applied(applied) => match applied.superseded_by {
-                None => return Ok(Written::Done(version)),
-                Some(stamp) => seen = stamp,
-            },
-            Outcome::Refused { guard } => return Ok(Written::Refused(guard)),
+        match unsealed(cx, view, target, &write.content, guards, refused, send).await? {
+            Last::Done => return Ok(Written::Done(version)),
+            Last::Superseded(stamp) => seen = stamp,
+            Last::Refused { guard } => return Ok(Written::Refused(guard)),
+            Last::Doubtful => {
+                read(cx, view, target, false).await?;
+                break;
+            }
         }
     }
     Err(too_fast())
+}
+
+/// What makes `write` the version, among other changes.
+fn batch(cx: Cx, target: &Target, version: VersionId, guards: Vec<Guard>, write: &Write) -> Batch {
+    let row = ObjectRow { version, content: write.content.clone() };
+    let mut ops = write.ops.clone();
+    ops.push(merge(target, &row, write.inline.clone()));
+    Batch { guards, ..Batch::new(cx.now().wall, ops) }
 }
 
 async fn commit(
@@ -232,48 +248,53 @@ async fn commit(
     view: &View,
     target: &Target,
     version: VersionId,
-    mut guards: Vec<Guard>,
+    guards: Vec<Guard>,
     write: &Write,
     ingested: Option<&Ingested>,
 ) -> Result<Outcome, S3Error> {
+    let send = |guards| {
+        let batch = batch(cx, target, version, guards, write);
+        async move {
+            match ingested {
+                Some(data) => {
+                    let Batch { guards, ops, .. } = batch;
+                    ingest::finish(cx, view, target.position, data, guards, ops).await
+                }
+                None => Ok(quorum::write(cx, view, target.position, batch).await?),
+            }
+        }
+    };
+    let refused = |guard| Outcome::Refused { guard };
+    unsealed(cx, view, target, &write.content, guards, refused, send).await
+}
+
+/// Sends a row with these guards, after having lifted the bucket's seal as often as that is in its way.
+async fn unsealed<T: PartialEq, E, F>(
+    cx: Cx,
+    view: &View,
+    target: &Target,
+    content: &Content,
+    mut guards: Vec<Guard>,
+    refused: impl Fn(usize) -> T,
+    send: impl Fn(Vec<Guard>) -> F,
+) -> Result<T, S3Error>
+where
+    F: Future<Output = Result<T, E>>,
+    S3Error: From<E>,
+{
     let unsealed = guards.len();
-    if write.content != Content::Deleted {
+    if *content != Content::Deleted {
         guards.push(Guard::Unsealed { bucket: target.bucket });
     }
     for _ in 0..ROUNDS {
-        let guards = guards.clone();
-        let outcome = commit_once(cx, view, target, version, guards, write, ingested).await?;
-        if outcome != (Outcome::Refused { guard: unsealed }) {
+        let outcome = send(guards.clone()).await?;
+        if outcome != refused(unsealed) {
             return Ok(outcome);
         }
         // The same row again: where it has been applied already, nothing changes.
         Box::pin(seal::lift(cx, view, target.bucket, &[target.position])).await?;
     }
     Err(S3Error::aborted())
-}
-
-fn commit_once(
-    cx: Cx,
-    view: &View,
-    target: &Target,
-    version: VersionId,
-    guards: Vec<Guard>,
-    write: &Write,
-    ingested: Option<&Ingested>,
-) -> impl Future<Output = Result<Outcome, S3Error>> {
-    let row = ObjectRow { version, content: write.content.clone() };
-    let mut ops = write.ops.clone();
-    ops.push(merge(target, &row, write.inline.clone()));
-    let position = target.position;
-    async move {
-        match ingested {
-            Some(data) => ingest::finish(cx, view, position, data, guards, ops).await,
-            None => {
-                let batch = Batch { guards, ..Batch::new(cx.now().wall, ops) };
-                Ok(quorum::write(cx, view, position, batch).await?)
-            }
-        }
-    }
 }
 
 fn too_fast() -> S3Error {
