@@ -125,6 +125,9 @@ pub struct LayoutAssign {
     /// it serves requests and stores no objects
     #[argh(switch, short = 'g')]
     pub gateway: bool,
+    /// also if the asked node has never heard of it
+    #[argh(switch)]
+    pub force: bool,
     /// words for people; may be repeated
     #[argh(option, short = 't')]
     pub tag: Vec<String>,

@@ -256,7 +256,7 @@ fn assign(client: &Client, args: args::LayoutAssign) -> Result<Done, Failure> {
     let old_tags = if old.is_null() { json!([]) } else { old["tags"].clone() };
     let tags = if args.tag.is_empty() { old_tags } else { json!(args.tag) };
     let role = json!({ "id": id, "zone": zone, "capacity": capacity, "tags": tags });
-    staged(client.post("UpdateClusterLayout", &json!({ "roles": [role] }))?)
+    staged(client.post("UpdateClusterLayout", &json!({ "roles": [role], "force": args.force }))?)
 }
 
 fn parameters(args: &args::LayoutConfig) -> Result<Value, Failure> {

@@ -32,6 +32,9 @@ pub(super) struct Update {
     roles: Vec<RoleChange>,
     #[serde(default)]
     parameters: Option<ParametersChange>,
+    /// Ours: also roles of nodes that the asked one has never heard of.
+    #[serde(default)]
+    force: bool,
 }
 
 #[derive(Deserialize)]
@@ -155,7 +158,7 @@ fn with(mut object: Value, more: Value) -> Value {
 pub(super) async fn update(cx: Cx, update: Update) -> Result<Value, Error> {
     let roles = update.roles.into_iter().map(RoleChange::parse).collect::<Result<_, _>>()?;
     let parameters = update.parameters.map(ParametersChange::parse).transpose()?;
-    staged(cx, Command::Stage { roles, parameters }).await
+    staged(cx, Command::Stage { roles, parameters, force: update.force }).await
 }
 
 async fn staged(cx: Cx, command: Command) -> Result<Value, Error> {
@@ -191,7 +194,7 @@ pub(super) async fn preview(cx: Cx, view: &View) -> Result<Value, Error> {
         Ok(Draft { layout, mut plan, .. }) => {
             plan.stored = stored::in_all(cx, view, &status).await?;
             Ok(json!({
-                "message": lines(&plan),
+                "message": lines(&plan, &status),
                 "newLayout": layout_json(&History::default(), layout.parameters, Some(&layout)),
                 "plan": plan_json(&plan),
             }))
@@ -207,8 +210,21 @@ pub(super) async fn preview(cx: Cx, view: &View) -> Result<Value, Error> {
     }
 }
 
-fn lines(plan: &Plan) -> Vec<String> {
-    plan.to_string().lines().map(str::to_owned).collect()
+/// What a plan means, and whom it will wait for.
+pub(super) fn lines(plan: &Plan, status: &Status) -> Vec<String> {
+    let mut lines: Vec<String> = plan.to_string().lines().map(str::to_owned).collect();
+    let missing = plan.nodes.iter().map(|node| node.node).filter(|node| !status.is_up(*node));
+    let missing = missing.map(|id| {
+        let met = status.nodes.iter().any(|node| node.id == id && node.version.is_some());
+        let state = if met { "is down" } else { "was never met" };
+        format!("Node {id} {state}: the change goes on only when it is there.")
+    });
+    let missing: Vec<String> = missing.collect();
+    if !missing.is_empty() {
+        lines.push(String::new());
+        lines.extend(missing);
+    }
+    lines
 }
 
 fn plan_json(plan: &Plan) -> Value {
@@ -259,7 +275,7 @@ pub(super) async fn apply(cx: Cx, view: &View, which: Version) -> Result<Value, 
         Report::Applied(mut plan) => {
             plan.stored = stored;
             Ok(json!({
-                "message": lines(&plan),
+                "message": lines(&plan, &status),
                 "layout": get(&cluster::settled(cx).await?),
                 "plan": plan_json(&plan),
             }))

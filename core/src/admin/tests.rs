@@ -8,7 +8,12 @@ use super::{
 };
 use crate::{
     id::NodeId,
-    node::{Contact, Node, NodeEffect, Setup, status::Status},
+    node::{
+        Contact, Node, NodeEffect, Setup,
+        layouts::default_role,
+        status::{NodeStatus, Status},
+    },
+    placement::history::History,
     seed::Seed,
     time::{Instant, Now, Timestamp},
     view::Config,
@@ -130,4 +135,23 @@ fn what_is_stored_is_told_from_the_nodes_that_answer() {
     // A node without a share says nothing of the whole.
     assert_eq!(estimate(layout, &[(NodeId([9; 32]), 77)]), None);
     assert_eq!(estimate(layout, &[(ME, u64::MAX), (NodeId([9; 32]), 77)]), Some(u64::MAX));
+}
+
+#[test]
+fn a_plan_names_the_nodes_that_are_not_there() {
+    let (_, mut status) = node();
+    let mut history = History::clone(&status.history);
+    let now = Timestamp(1_700_000_000_000);
+    let (down, slip) = (NodeId([8; 32]), NodeId([9; 32]));
+    for node in [down, slip] {
+        history.stage(node, Some(default_role(1 << 30)), now).expect("staged");
+    }
+    let version = Some("1".to_owned());
+    status.nodes.push(NodeStatus { id: down, version, ..NodeStatus::default() });
+    let draft = history.draft().expect("a plan");
+    let lines = layout::lines(&draft.plan, &status);
+    let told = lines.iter().filter(|line| line.starts_with("Node ")).collect::<Vec<_>>();
+    assert_eq!(told.len(), 2, "{lines:?}");
+    assert!(told[0].contains(&format!("{down} is down")), "{told:?}");
+    assert!(told[1].contains(&format!("{slip} was never met")), "{told:?}");
 }

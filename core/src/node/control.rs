@@ -31,6 +31,8 @@ pub enum Command {
         roles: Vec<(NodeId, Option<Role>)>,
         /// What is to change of the parameters: those staged, or else those in force, or else those of the configuration.
         parameters: Option<ParametersChange>,
+        /// Also for nodes that nobody has ever met.
+        force: bool,
     },
     /// Stage that a node gives its data to the others and leaves → [`Report::Done`].
     Drain(NodeId),
@@ -84,6 +86,8 @@ pub enum Refusal {
     NoSuchVersion(u64),
     /// The command names this node itself, and that makes no sense.
     Myself,
+    /// This node has never heard of that one: its id may be a slip.
+    Unknown(NodeId),
     /// No version in force names that node, so nothing waits for it.
     NoMember(NodeId),
     /// These are not dead: this node is connected to them, or was until just now.
@@ -106,6 +110,10 @@ impl std::fmt::Display for Refusal {
                 write!(f, "there is no layout version {version} in force")
             }
             Self::Myself => write!(f, "the node that is asked cannot do this to itself"),
+            Self::Unknown(node) => write!(
+                f,
+                "node {node} was never met, and every change would wait for it: connect it first, or force it if it is to come"
+            ),
             Self::NoMember(node) => write!(f, "node {node} has no role in a layout in force"),
             Self::Alive(nodes) => {
                 let ids: Vec<String> = nodes.iter().map(ToString::to_string).collect();
@@ -141,7 +149,9 @@ impl Node {
                     self.connect(now, contact);
                 }
             }
-            Command::Stage { roles, parameters } => {
+            Command::Stage { roles, parameters, force } => {
+                let given = roles.iter().filter(|(_, role)| role.is_some() && !force);
+                given.map(|(node, _)| *node).try_for_each(|node| self.is_known(node))?;
                 let first = self.first_parameters();
                 let old = first.unwrap_or_else(|| self.history().proposed().1);
                 let parameters = parameters.map(|change| change.upon(old)).or(first);
@@ -155,6 +165,7 @@ impl Node {
             }
             Command::Drain(node) => self.stage(now, |history| history.drain(node, wall))?,
             Command::Replace { old, new } => {
+                self.is_known(new)?;
                 self.stage(now, |history| history.replace(old, new, wall))?;
             }
             Command::Forget(node) if node == self.view.node => return Err(Refusal::Myself),
@@ -182,6 +193,13 @@ impl Node {
             Command::Start(job) => self.schedule.hasten(now.mono, job),
         }
         Ok(Report::Done)
+    }
+
+    fn is_known(&self, node: NodeId) -> Result<(), Refusal> {
+        let known = node == self.view.node
+            || self.membership.peers.contains_key(&node)
+            || self.history().members().contains(&node);
+        if known { Ok(()) } else { Err(Refusal::Unknown(node)) }
     }
 
     /// What the configuration says about a cluster's first layout, if that is what is being staged. Staged, and so seen by all:

@@ -1,6 +1,10 @@
 use crate::{
     id::NodeId,
-    node::{Node, Saved, Setup, control::Command, layouts},
+    node::{
+        Node, Saved, Setup,
+        control::{Command, Refusal},
+        layouts,
+    },
     placement::layout::{Parameters, ParametersChange, Redundancy},
     seed::Seed,
     time::{Instant, Now, Timestamp},
@@ -20,7 +24,7 @@ fn node(replication_factor: u16, alone: bool) -> Node {
 
 fn stage(node: &mut Node, parameters: Option<ParametersChange>) -> Option<Parameters> {
     let roles = vec![(NodeId([7; 32]), Some(layouts::default_role(1 << 40)))];
-    node.control(NOW, Command::Stage { roles, parameters }).expect("a sound role");
+    node.control(NOW, Command::Stage { roles, parameters, force: false }).expect("a sound role");
     node.history().staged().parameters()
 }
 
@@ -61,4 +65,25 @@ fn a_layout_in_force_has_its_own_number_of_copies() {
     assert_eq!(grown.other_replication(), Some(1));
     assert_eq!(node(1, true).other_replication(), None);
     assert_eq!(node(3, false).other_replication(), None, "there is none yet");
+}
+
+#[test]
+fn a_role_is_for_a_node_that_somebody_has_met() {
+    let mut node = node(3, true);
+    let (met, slip) = (NodeId([8; 32]), NodeId([9; 32]));
+    let stage = |id, force| {
+        let roles = vec![(id, Some(layouts::default_role(1 << 40)))];
+        Command::Stage { roles, parameters: None, force }
+    };
+    let contact = format!("{met}@10.0.0.8:3901").parse().expect("a place");
+    node.control(NOW, Command::Connect(vec![contact])).expect("looked for");
+    assert!(node.control(NOW, stage(met, false)).is_ok());
+    let unknown = Err(Refusal::Unknown(slip));
+    assert_eq!(node.control(NOW, stage(slip, false)).map(drop), unknown);
+    let old = NodeId([7; 32]);
+    assert_eq!(node.control(NOW, Command::Replace { old, new: slip }).map(drop), unknown);
+    let roles = vec![(met, None)];
+    let leave = Command::Stage { roles, parameters: None, force: false };
+    assert!(node.control(NOW, leave).is_ok());
+    assert!(node.control(NOW, stage(slip, true)).is_ok(), "the operator knows");
 }
