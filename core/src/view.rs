@@ -123,7 +123,7 @@ struct Sets {
     /// The different sets, members nearest first.
     sets: Vec<Vec<NodeId>>,
     /// For each partition, its set.
-    of: Vec<u16>,
+    of: Arc<[u16]>,
     /// All that hold anything, nearest first.
     storage: Vec<NodeId>,
 }
@@ -147,6 +147,15 @@ impl Sets {
         Self { version: layout.version, bits: layout.parameters.bits, sets, of, storage }
     }
 
+    /// The same sets with their members in another order: which partition has which stays as it is.
+    fn ordered(&self, near: &dyn Fn(NodeId) -> (u64, NodeId)) -> Self {
+        let (mut sets, mut storage) = (self.sets.clone(), self.storage.clone());
+        for nodes in sets.iter_mut().chain([&mut storage]) {
+            nodes.sort_by_key(|node| near(*node));
+        }
+        Self { version: self.version, bits: self.bits, sets, of: Arc::clone(&self.of), storage }
+    }
+
     fn at(&self, position: Position) -> &[NodeId] {
         let partition = usize::from(position.0) >> (16 - self.bits);
         &self.sets[usize::from(self.of[partition])]
@@ -160,7 +169,7 @@ impl Ring {
             version: 1,
             bits: 0,
             sets: vec![vec![node]],
-            of: vec![0],
+            of: Arc::new([0]),
             storage: vec![node],
         });
         Self {
@@ -179,7 +188,7 @@ impl Ring {
             version: 0,
             bits: 0,
             sets: vec![Vec::new()],
-            of: vec![0],
+            of: Arc::new([0]),
             storage: Vec::new(),
         });
         Self {
@@ -217,6 +226,24 @@ impl Ring {
             writes,
             everyone,
             mode,
+        }
+    }
+
+    /// The ring of the same layouts, seen by other distances. Much less work than a [new](Self::new) one.
+    #[must_use]
+    pub fn ordered(&self, near: &dyn Fn(NodeId) -> (u64, NodeId)) -> Self {
+        let ordered = |sets: &Arc<Sets>| Arc::new(sets.ordered(near));
+        let writes: Vec<Arc<Sets>> = self.writes.iter().map(ordered).collect();
+        let read = writes.iter().find(|sets| sets.version == self.read.version);
+        let mut everyone = self.everyone.clone();
+        everyone.sort_by_key(|node| near(*node));
+        Self {
+            version: self.version,
+            read: Arc::clone(read.expect("reads go to a version in force")),
+            retired: self.retired.iter().map(ordered).collect(),
+            writes,
+            everyone,
+            mode: self.mode,
         }
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{ClusterId, NodeId},
+    id::{ClusterId, Hash, NodeId},
     time::Timestamp,
 };
 
@@ -28,6 +28,9 @@ pub struct Gossip {
     /// The hash of the sender's layout history; `None` while there is nothing in it.
     #[serde(rename = "l")]
     pub layout: Option<Digest>,
+    /// The hash of the layouts alone in that history. Who has the same ones sends a history without them.
+    #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
+    pub layouts: Option<Hash>,
 }
 
 /// The first 16 bytes of a hash.

@@ -73,6 +73,13 @@ struct Epoch {
     tasks: usize,
 }
 
+/// The ring that was made last, and what of.
+struct Made {
+    active: Vec<Arc<Layout>>,
+    retired: Vec<Arc<Layout>>,
+    ring: Ring,
+}
+
 /// See the [module](self).
 pub(super) struct Layouts {
     me: NodeId,
@@ -91,6 +98,7 @@ pub(super) struct Layouts {
     complete: u64,
     epoch: u64,
     epochs: BTreeMap<u64, Epoch>,
+    made: Option<Made>,
 }
 
 impl Layouts {
@@ -111,6 +119,7 @@ impl Layouts {
             complete,
             epoch: 0,
             epochs: BTreeMap::new(),
+            made: None,
         };
         this.settle(Arc::new(history));
         Ok(this)
@@ -139,7 +148,9 @@ impl Layouts {
             Digest(digest)
         });
         let (cluster, members) = (history.cluster(), history.members());
-        self.brief = Brief { cluster, digest, bytes, members };
+        let layouts = digest.map(|_| history.layouts_hash());
+        let news = layouts.map(|hash| Bytes::from(history.encode_upon(hash))).unwrap_or_default();
+        self.brief = Brief { cluster, digest, bytes, layouts, news, members };
         self.vouched = history.vouched_version().unwrap_or(0);
         self.saved = history;
         self.begin_epoch();
@@ -199,8 +210,10 @@ impl Layouts {
         if bytes.is_empty() {
             return Ok(false);
         }
-        let theirs = match History::decode(bytes) {
-            Ok(theirs) => theirs,
+        let theirs = match History::decode_upon(bytes, &[&self.saved, &self.working]) {
+            Ok(Some(theirs)) => theirs,
+            // Layouts have changed here since it was told of them. It will hear of that, and send its own.
+            Ok(None) => return Ok(false),
             Err(reason) => {
                 log::warn!("node {from}: {reason}");
                 return Ok(false);
@@ -341,12 +354,30 @@ impl Layouts {
     }
 
     /// The ring as of what is saved.
-    pub(super) fn ring(&self, mode: Consistency, near: &dyn Fn(NodeId) -> (u64, NodeId)) -> Ring {
-        let active: Vec<&Layout> = self.saved.active().map(|layout| &**layout).collect();
+    pub(super) fn ring(
+        &mut self,
+        mode: Consistency,
+        near: &dyn Fn(NodeId) -> (u64, NodeId),
+    ) -> Ring {
+        let active: Vec<Arc<Layout>> = self.saved.active().cloned().collect();
         if active.is_empty() {
             return Ring::empty();
         }
-        let retired: Vec<&Layout> = self.saved.retired().map(|layout| &**layout).collect();
-        Ring::new(&active, self.saved.read_version(), &retired, mode, near)
+        let retired: Vec<Arc<Layout>> = self.saved.retired().cloned().collect();
+        let read = self.saved.read_version();
+        // Mostly, only a distance has changed: nodes come and go, layouts stay.
+        let same = |made: &&Made| {
+            (&made.active, &made.retired, made.ring.read_version()) == (&active, &retired, read)
+        };
+        let ring = match self.made.as_ref().filter(same) {
+            Some(made) => made.ring.ordered(near),
+            None => {
+                let new: Vec<&Layout> = active.iter().map(AsRef::as_ref).collect();
+                let old: Vec<&Layout> = retired.iter().map(AsRef::as_ref).collect();
+                Ring::new(&new, read, &old, mode, near)
+            }
+        };
+        self.made = Some(Made { active, retired, ring: ring.clone() });
+        ring
     }
 }

@@ -430,7 +430,7 @@ impl Node {
                 Some(changed) => {
                     if changed {
                         self.publish(now);
-                        self.membership.tell_all(self.layouts.brief());
+                        self.membership.tell_all(now, self.layouts.brief());
                     }
                 }
                 None => self.membership.handle_saved(now, result),

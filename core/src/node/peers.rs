@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use super::gossip::{Card, Digest};
 use crate::{
     effect::EffectId,
-    id::ClusterId,
+    id::{ClusterId, Hash},
     seed::Seed,
     time::{Instant, Timestamp},
 };
@@ -118,6 +118,8 @@ pub(super) struct Peer {
     pub(super) introduced: bool,
     /// The hash of its layout history, as it last said; nothing before it has said anything.
     pub(super) digest: Option<Option<Digest>>,
+    /// The hash of the layouts in it.
+    pub(super) layouts: Option<Hash>,
     /// The hash of our history as it was last sent there.
     pub(super) sent: Option<Digest>,
     /// It belongs to this other cluster.

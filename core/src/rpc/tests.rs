@@ -49,6 +49,7 @@ fn gossip() -> Gossip {
         peers: vec![Known { id: HERE, addresses: vec!["10.0.0.1:3901".to_owned()] }],
         missed: true,
         layout: Some(Digest([9; 16])),
+        layouts: None,
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     effect::EffectId,
-    id::{ClusterId, NodeId},
+    id::{ClusterId, Hash, NodeId},
     seed::Seed,
     time::{Instant, Now},
     wire::WireError,
@@ -54,6 +54,10 @@ const URGENT_FANOUT: usize = 8;
 
 /// ...and then nobody for so long. They tell others: a hundred nodes know within three such rounds.
 const URGENT_GAP: Duration = Duration::from_millis(50);
+
+/// The same where there is no new layout, but only news of how far nodes have got: many of them at once, so they wait for each other
+/// a little. Those that are late by this go through the steps of a layout no more than a second later.
+const CLAIMS_GAP: Duration = Duration::from_millis(200);
 
 /// Addresses told of each.
 pub(super) const NAMED_ADDRESSES: usize = 4;
@@ -91,6 +95,9 @@ pub(super) struct Brief {
     pub(super) digest: Option<Digest>,
     /// The encoded history.
     pub(super) bytes: Bytes,
+    /// The hash of the layouts in it, and the encoded history without them.
+    pub(super) layouts: Option<Hash>,
+    pub(super) news: Bytes,
     /// Everybody with a role.
     pub(super) members: BTreeSet<NodeId>,
 }

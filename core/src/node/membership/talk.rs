@@ -1,10 +1,10 @@
 //! Gossip: what is said to a peer, and what is made of its answer.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Brief, Exchange, Membership, NAMED_ADDRESSES};
+use super::{Brief, CLAIMS_GAP, Exchange, Membership, NAMED_ADDRESSES, URGENT_GAP};
 use crate::{
     effect::{EffectId, PeerError},
     id::{ClusterId, NodeId},
@@ -48,10 +48,17 @@ impl Membership {
         chosen
     }
 
-    /// Our layouts have changed: whoever does not know that is to be told at once.
-    pub(in crate::node) fn tell_all(&mut self, brief: &Brief) {
+    /// Our history has changed: whoever does not know that is to be told at once, or soon if no layout is new to them.
+    pub(in crate::node) fn tell_all(&mut self, now: Now, brief: &Brief) {
         let behind = self.up().filter(|(_, peer)| peer.digest != Some(brief.digest));
-        self.urgent = behind.map(|(id, _)| id).collect();
+        let (behind, lacks): (BTreeSet<NodeId>, Vec<bool>) =
+            behind.map(|(id, peer)| (id, peer.layouts != brief.layouts)).unzip();
+        if lacks.contains(&true) {
+            self.urgent_at = self.urgent_at.min(now.mono.after(URGENT_GAP));
+        } else if self.urgent.is_empty() {
+            self.urgent_at = now.mono.after(CLAIMS_GAP);
+        }
+        self.urgent = behind;
     }
 
     /// To be called when a peer has been heard and its history taken in: if it lacks something that we have not sent yet, it is
@@ -109,13 +116,15 @@ impl Membership {
             peers: named.into_iter().filter_map(known).collect(),
             missed: self.peers.get(&to).is_some_and(|peer| peer.missed),
             layout: brief.digest,
+            layouts: brief.layouts,
         };
         let Some(peer) = self.peers.get_mut(&to) else { return (gossip, Bytes::new()) };
         peer.introduced = true;
         // Before it has said what it has, its word is awaited: mostly, it has the same.
         if brief.digest.is_some() && peer.digest.is_some_and(|theirs| theirs != brief.digest) {
             peer.sent = brief.digest;
-            return (gossip, brief.bytes.clone());
+            let same = brief.layouts.is_some() && peer.layouts == brief.layouts;
+            return (gossip, if same { brief.news.clone() } else { brief.bytes.clone() });
         }
         (gossip, Bytes::new())
     }
@@ -153,6 +162,7 @@ impl Membership {
         let entry = self.peers.get_mut(&peer)?;
         self.behind |= gossip.missed;
         (entry.foreign, entry.digest) = (None, Some(gossip.layout));
+        entry.layouts = gossip.layouts;
         entry.card = Some(gossip.card);
         Some(Heard { peer, history })
     }

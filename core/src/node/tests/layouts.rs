@@ -15,6 +15,7 @@ use crate::{
         trackers::Step,
     },
     seed::Seed,
+    view::{Consistency, Ring},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -372,4 +373,34 @@ fn layouts_come_through_whatever_order_nodes_crash_in() {
             .for_each(|h| net.start(h));
         run(&mut net, SECOND * 120, |net| settled(net, &[0, 1, 2, 3, 4], version));
     }
+}
+
+#[test]
+fn what_a_change_among_twenty_costs() {
+    let mut net = grown(20);
+    let hosts: Vec<usize> = (0..20).collect();
+    apply(&mut net, 0, &hosts, 3);
+    net.until(SECOND * 60, |net| settled(net, &hosts, 2));
+    net.run(SECOND * 10);
+    let (_, before) = net.sent;
+    let version = apply(&mut net, 0, &hosts[1..], 3);
+    let took = net.until(SECOND * 60, |net| settled(net, &hosts[1..], version));
+    let bytes = net.sent.1 - before;
+    // Each step of each node goes to all others, and a new layout goes once. With the layouts beside each step it would be 20 MB.
+    assert!(bytes < 10_000_000, "{bytes} bytes");
+    assert!(took < SECOND * 4, "two of which are for fetching the data: {took:?}");
+}
+
+#[test]
+fn a_ring_seen_by_other_distances_is_as_a_new_one() {
+    let mut net = grown(4);
+    apply(&mut net, 0, &[0, 1, 2, 3], 3);
+    net.until(SECOND * 20, |net| settled(net, &[0, 1, 2, 3], 2));
+    let far = |node: NodeId| (u64::from(node.0[0]), node);
+    let history = net.node(0).history();
+    let layouts: Vec<_> = history.active().map(|layout| &**layout).collect();
+    let retired: Vec<_> = history.retired().map(|layout| &**layout).collect();
+    let ring = &net.node(0).view().ring;
+    let new = Ring::new(&layouts, ring.read_version(), &retired, Consistency::Consistent, &far);
+    assert_eq!(format!("{:?}", ring.ordered(&far)), format!("{new:?}"));
 }

@@ -293,6 +293,9 @@ impl History {
         let (mut lost, mut won) = (None::<u64>, None::<u64>);
         for (version, theirs) in &other.layouts {
             let ours = self.layouts.entry(*version).or_insert_with(|| Arc::clone(theirs));
+            if ours == theirs {
+                continue;
+            }
             match encoded(ours).cmp(&encoded(theirs)) {
                 std::cmp::Ordering::Less => {
                     *ours = Arc::clone(theirs);

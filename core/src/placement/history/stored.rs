@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::History;
 use crate::{
-    id::ClusterId,
+    id::{ClusterId, Hash},
     placement::{
         layout::{Layout, NODES_MAX},
         staging::Staged,
@@ -37,9 +37,29 @@ impl History {
 
     /// The history as bytes: a format byte, then CBOR.
     pub fn encode(&self) -> Vec<u8> {
+        let layouts = self.layouts.values().map(|layout| layout.as_ref().clone()).collect();
+        self.encode_with(layouts, None)
+    }
+
+    /// The hash of all layouts in here.
+    pub fn layouts_hash(&self) -> Hash {
+        let mut bytes = Vec::new();
+        let layouts: Vec<&Layout> = self.layouts.values().map(AsRef::as_ref).collect();
+        ciborium::into_writer(&layouts, &mut bytes).expect("plain data, and memory does not fail");
+        Hash::of(&bytes)
+    }
+
+    /// The history as bytes, but for its layouts, of which `hash` is the [hash](Self::layouts_hash): for one who has the same ones.
+    /// They are by far the largest part, and change least.
+    pub fn encode_upon(&self, hash: Hash) -> Vec<u8> {
+        self.encode_with(Vec::new(), Some(hash))
+    }
+
+    fn encode_with(&self, layouts: Vec<Layout>, same: Option<Hash>) -> Vec<u8> {
         let stored = Stored {
             cluster: self.cluster,
-            layouts: self.layouts.values().map(|layout| layout.as_ref().clone()).collect(),
+            layouts,
+            same,
             floor: self.floor,
             forgotten: self.forgotten,
             conflicts: self.conflicts.clone(),
@@ -53,6 +73,13 @@ impl History {
 
     /// The history in these bytes, checked: a peer or a disk may give anything.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let history = Self::decode_upon(bytes, &[])?;
+        history.ok_or_else(|| "layout history: its layouts are not in it".to_owned())
+    }
+
+    /// The same for a history that may be [without its layouts](Self::encode_upon): those are taken from one of `known`. `None` if
+    /// none of them has the same ones.
+    pub fn decode_upon(bytes: &[u8], known: &[&Self]) -> Result<Option<Self>, String> {
         let Some((&FORMAT, mut body)) = bytes.split_first() else {
             let format = bytes.first().map_or("none".to_owned(), u8::to_string);
             return Err(format!(
@@ -64,7 +91,15 @@ impl History {
         if !body.is_empty() {
             return Err("layout history: bytes after its end".to_owned());
         }
-        stored.checked().map_err(|error| format!("layout history: {error}"))
+        let layouts = match stored.same {
+            None => None,
+            Some(hash) => match known.iter().find(|known| known.layouts_hash() == hash) {
+                Some(known) => Some(known.layouts.clone()),
+                None => return Ok(None),
+            },
+        };
+        let checked = stored.checked(layouts);
+        checked.map(Some).map_err(|error| format!("layout history: {error}"))
     }
 }
 
@@ -113,6 +148,9 @@ struct Stored {
     cluster: Option<ClusterId>,
     #[serde(rename = "l")]
     layouts: Vec<Layout>,
+    /// The hash of the layouts, if they are left out.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    same: Option<Hash>,
     #[serde(rename = "f")]
     floor: u64,
     #[serde(rename = "g")]
@@ -126,8 +164,9 @@ struct Stored {
 }
 
 impl Stored {
-    fn checked(self) -> Result<History, String> {
-        let mut layouts = BTreeMap::new();
+    /// The history, checked. `known` are its layouts where they were left out.
+    fn checked(self, known: Option<BTreeMap<u64, Arc<Layout>>>) -> Result<History, String> {
+        let mut layouts = known.unwrap_or_default();
         for layout in self.layouts {
             let version = layout.version;
             layout.check().map_err(|error| format!("version {version}: {error}"))?;
@@ -205,6 +244,7 @@ mod tests {
         let stored = Stored {
             cluster: Some(ClusterId([9; 16])),
             layouts: vec![layout(1), layout(1)],
+            same: None,
             floor: 1,
             forgotten: 1,
             conflicts: BTreeSet::new(),
@@ -213,6 +253,20 @@ mod tests {
         };
         ciborium::into_writer(&stored, &mut twice).expect("it encodes");
         assert!(History::decode(&twice).is_err_and(|error| error.contains("twice")));
+    }
+
+    #[test]
+    fn layouts_that_both_have_are_left_out() {
+        let mut ours = history(&[1, 2, 3]);
+        let old = history(&[1, 2]);
+        let bytes = ours.encode_upon(ours.layouts_hash());
+        ours.trackers.raise(Step::Ack, NODE, 2);
+        let claims = ours.encode_upon(ours.layouts_hash());
+        assert!(bytes.len() < ours.encode().len() / 4, "{} bytes", bytes.len());
+        assert_eq!(History::decode_upon(&bytes, &[&old, &ours]), Ok(Some(history(&[1, 2, 3]))));
+        assert_eq!(History::decode_upon(&claims, &[&ours]), Ok(Some(ours.clone())));
+        assert_eq!(History::decode_upon(&bytes, &[&old]), Ok(None), "it has others");
+        assert!(History::decode(&bytes).is_err(), "nothing is saved so");
     }
 
     #[test]
