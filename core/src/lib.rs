@@ -73,6 +73,7 @@ pub mod quorum;
 pub mod rpc;
 pub mod s3;
 pub mod seed;
+pub mod size;
 pub mod store;
 pub mod table;
 pub mod task;

@@ -246,7 +246,7 @@ fn assign(client: &Client, args: args::LayoutAssign) -> Result<Done, Failure> {
     }
     let capacity = match (args.gateway, args.capacity) {
         (true, None) => Value::Null,
-        (false, Some(text)) => json!(capacity(&text)?),
+        (false, Some(text)) => json!(mews_core::size::parse(&text).map_err(Failure::Usage)?),
         (false, None) if !old.is_null() => old["capacity"].clone(),
         (true, Some(_)) | (false, None) => {
             let reason = "give either --capacity or --gateway";
@@ -282,30 +282,6 @@ fn parameters(args: &args::LayoutConfig) -> Result<Value, Failure> {
         return Err(Failure::Usage("say what to change, for example --redundancy 2".to_owned()));
     }
     Ok(Value::Object(parameters))
-}
-
-/// A number of bytes: `500G`, `2T`, `1.5TB` by thousands, `1TiB` by 1024s.
-fn capacity(text: &str) -> Result<u64, Failure> {
-    let wrong =
-        || Failure::Usage(format!("`{text}` is no capacity: write for example 500G or 2TiB"));
-    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(at);
-    let unit = unit.trim().to_ascii_lowercase();
-    let (letter, base) = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('i')) {
-        Some(letter) => (letter, 1024_u64),
-        None => (unit.strip_suffix('b').unwrap_or(&unit), 1000),
-    };
-    let power = ["", "k", "m", "g", "t", "p"].iter().position(|prefix| *prefix == letter);
-    let unit = base.pow(u32::try_from(power.ok_or_else(wrong)?).map_err(|_| wrong())?);
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u64 = whole.parse().map_err(|_| wrong())?;
-    let mut bytes = whole.checked_mul(unit).ok_or_else(wrong)?;
-    let mut place = unit;
-    for digit in part.bytes() {
-        place /= 10;
-        bytes += u64::from(digit.checked_sub(b'0').filter(|d| *d < 10).ok_or_else(wrong)?) * place;
-    }
-    Ok(bytes)
 }
 
 /// `mews repair`.

@@ -124,24 +124,6 @@ fn nodes_are_named_by_the_beginning_of_their_id_or_by_their_host() {
     }
 }
 
-#[test]
-fn capacities_are_read_as_people_write_them() {
-    let sizes = [
-        ("1000", 1000),
-        ("500G", 500_000_000_000),
-        ("2T", 2_000_000_000_000),
-        ("1.5TB", 1_500_000_000_000),
-        ("1TiB", 1 << 40),
-        ("4gi", 4 << 30),
-    ];
-    for (text, bytes) in sizes {
-        assert_eq!(capacity(text).ok(), Some(bytes), "{text}");
-    }
-    for wrong in ["", "T", "1X", "-1", "1.2.3G", "99999999999P", "1e3"] {
-        assert!(matches!(capacity(wrong), Err(Failure::Usage(_))), "{wrong}");
-    }
-}
-
 /// A server that answers one request with this, and gives the request.
 fn once(answer: &'static str) -> (Client, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

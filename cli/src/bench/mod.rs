@@ -73,7 +73,7 @@ pub struct Args {
     #[argh(option)]
     pub dir: Option<String>,
     /// size of an object (default 1KiB)
-    #[argh(option, default = "1 << 10", from_str_fn(size))]
+    #[argh(option, default = "1 << 10", from_str_fn(mews_core::size::parse))]
     pub size: u64,
     /// connections, each with one request at a time (default 1)
     #[argh(option, default = "1")]
@@ -162,20 +162,6 @@ fn plan(args: &Args) -> Result<Vec<Work>, Failure> {
             usage("say what to do: put, get, head, list, delete, mixed, or --suite for all of it")
         }
     }
-}
-
-/// A number of bytes: `1000`, `1KiB`, `16MiB`, `1K` as well.
-fn size(text: &str) -> Result<u64, String> {
-    let (number, unit) = split(text);
-    let factor = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        _ => return Err(format!("{unit} is no unit of size; use KiB, MiB or GiB")),
-    };
-    let number: u64 = number.parse().map_err(|_| format!("{text} is no size, such as 64KiB"))?;
-    number.checked_mul(factor).ok_or_else(|| format!("{text} is too large"))
 }
 
 /// A time: `10s`, `2m`, `500ms`.

@@ -11,6 +11,5 @@ pub mod log;
 pub mod plan;
 pub mod quickstart;
 pub mod setup;
-pub mod size;
 pub mod texts;
 pub mod trouble;

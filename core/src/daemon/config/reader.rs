@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::keys::{Section, full, unknown};
-use crate::daemon::size;
+use crate::size;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

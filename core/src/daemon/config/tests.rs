@@ -155,7 +155,7 @@ fn every_value_comes_through() {
     let dirs = setup.data.iter().map(|dir| (dir.path.as_str(), dir.capacity, dir.read_only));
     assert_eq!(
         dirs.collect::<Vec<_>>(),
-        [("/a", 3 << 39, false), ("/b", 1000, false), ("/c", 1, true)]
+        [("/a", 1_500_000_000_000, false), ("/b", 1000, false), ("/c", 1, true)]
     );
     assert_eq!(setup.data_fsync, DataFsync::Each);
     let expected = Config {
