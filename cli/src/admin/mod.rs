@@ -377,6 +377,13 @@ fn about_nodes(
 pub fn json_api(client: &Client, args: &args::JsonApi) -> Result<Done, Failure> {
     let call = mews_core::admin::call::Call::from_name(&args.call);
     let call = call.ok_or_else(|| Failure::Usage(format!("there is no call {}", args.call)))?;
+    let usage = |reason: &str| Err(Failure::Usage(format!("{} {reason}", call.name())));
+    if args.body.is_some() && !call.takes_body() {
+        return usage("takes no body");
+    }
+    if args.node.is_some() && !call.is_about_nodes() {
+        return usage("is about the cluster: ask without --node");
+    }
     let body = match args.body.as_deref().map(serde_json::from_str).transpose() {
         Ok(body) => body.unwrap_or_else(|| json!({})),
         Err(error) => return Err(Failure::Usage(format!("the body is not JSON: {error}"))),

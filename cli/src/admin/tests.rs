@@ -168,3 +168,28 @@ fn an_error_is_told_in_the_servers_words_and_a_cut_answer_is_an_error() {
     assert!(matches!(error, Failure::Failed(text) if text == "no (400)"));
     server.join().expect("served");
 }
+
+#[test]
+fn what_a_call_would_ignore_is_a_mistake() {
+    // Refused before anything is sent: nobody is there.
+    let client = Client::new(Target {
+        url: Some("http://127.0.0.1:1".to_owned()),
+        token: Some("t0ken".to_owned()),
+        dir: String::new(),
+    });
+    let client = client.expect("a client");
+    for (call, body, node, reason) in [
+        ("GetClusterStatus", Some("{}"), None, "takes no body"),
+        ("RevertClusterLayout", Some("{\"version\": 2}"), None, "takes no body"),
+        ("GetClusterStatus", None, Some("*"), "without --node"),
+        ("NoSuchCall", None, None, "no call"),
+    ] {
+        let args = args::JsonApi {
+            call: call.to_owned(),
+            body: body.map(str::to_owned),
+            node: node.map(str::to_owned),
+        };
+        let Err(Failure::Usage(text)) = json_api(&client, &args) else { panic!("{call} is sent") };
+        assert!(text.contains(reason), "{text}");
+    }
+}

@@ -101,6 +101,12 @@ impl Call {
         Self::ALL.iter().copied().find(|call| call.name() == name)
     }
 
+    /// Whether its body says something.
+    pub fn takes_body(self) -> bool {
+        let bare = matches!(self, Self::PreviewClusterLayoutChanges | Self::RevertClusterLayout);
+        self.method() == Method::Post && !bare
+    }
+
     /// Whether it is about nodes, which its parameter `node` names.
     pub fn is_about_nodes(self) -> bool {
         match self {

@@ -39,7 +39,7 @@ pub(super) struct Update {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RoleChange {
+pub(super) struct RoleChange {
     id: String,
     #[serde(default)]
     remove: bool,
@@ -72,10 +72,15 @@ enum ZoneRedundancy {
 }
 
 impl RoleChange {
-    fn parse(self) -> Result<(NodeId, Option<Role>), Error> {
+    pub(super) fn parse(self) -> Result<(NodeId, Option<Role>), Error> {
         let id = node_id(&self.id)?;
         if self.remove {
-            return Ok((id, None));
+            let more = self.zone.is_some() || self.capacity.is_some() || !self.tags.is_empty();
+            return if more {
+                Err(Error::bad(format!("{id}: give either `remove` or what its role is to be")))
+            } else {
+                Ok((id, None))
+            };
         }
         let zone = self.zone.ok_or_else(|| Error::bad(format!("{id}: `zone` is missing")))?;
         Ok((id, Some(Role { zone, capacity: self.capacity, tags: self.tags })))

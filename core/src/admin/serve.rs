@@ -25,6 +25,9 @@ use crate::{
 /// The largest body: a role for each of a thousand nodes has some 200 bytes.
 const BODY_MAX: u32 = 1 << 20;
 
+/// What a client may do here, as HTTP lists it.
+const METHODS: &str = "OPTIONS, GET, HEAD, POST";
+
 /// Serves one request. Every path through it responds exactly once.
 pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead, tokens: Arc<Tokens>) {
     let path = String::from_utf8_lossy(head.path_and_query().0).into_owned();
@@ -43,13 +46,23 @@ pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead, tokens: Arc<Token
         Answered::Json(status, value) => (status, "application/json", value.to_string()),
         Answered::Text(status, text) => (status, "text/plain; charset=utf-8", text),
     };
-    let response = ResponseHead::new(status, body.len() as u64)
-        .header("content-type", kind)
-        .header("access-control-allow-origin", "*")
-        .header("server", "Mews");
+    let response = response(&head.method, status, body.len() as u64).header("content-type", kind);
     let empty = head.method == "HEAD" || body.is_empty();
     let body = if empty { ResponseBody::Empty } else { ResponseBody::Full(Bytes::from(body)) };
     cx.respond(response, body);
+}
+
+/// What every answer carries, and what a browser asks before it calls from another site's page.
+pub(super) fn response(method: &str, status: u16, len: u64) -> ResponseHead {
+    let head = ResponseHead::new(status, len)
+        .header("access-control-allow-origin", "*")
+        .header("server", "Mews");
+    if method != "OPTIONS" {
+        return head;
+    }
+    head.header("allow", METHODS)
+        .header("access-control-allow-methods", METHODS)
+        .header("access-control-allow-headers", "authorization, content-type")
 }
 
 enum Answered {
@@ -80,6 +93,7 @@ async fn answer(
         return Err(Error::denied("the Authorization header must be `Bearer` and the admin token"));
     }
     let query = query(head);
+    let node = selector(call, &query)?;
     let body = match head.body_len {
         Some(0) => Bytes::new(),
         len => {
@@ -87,8 +101,10 @@ async fn answer(
             cx.collect(BODY_MAX).await?
         }
     };
+    if !call.takes_body() {
+        nothing(call, &body)?;
+    }
     let answer = if call.is_about_nodes() {
-        let node = query.iter().find(|(name, _)| name == "node").map(|(_, value)| value.as_str());
         each::fan_out(cx, view, call, node, &body).await?
     } else {
         Box::pin(dispatch(cx, view, call, &body)).await?
@@ -127,6 +143,31 @@ fn query(head: &RequestHead) -> Vec<(String, String)> {
         (decoded(&pair[..at]), decoded(pair.get(at + 1..).unwrap_or_default()))
     });
     pairs.collect()
+}
+
+/// The nodes that the query names. Whatever else it says would be ignored, and whoever wrote it meant something by it.
+pub(super) fn selector(call: Call, query: &[(String, String)]) -> Result<Option<&str>, Error> {
+    let name = call.name();
+    match query {
+        [] => Ok(None),
+        [(key, _), ..] if !call.is_about_nodes() => Err(Error::bad(format!(
+            "{name} is about the cluster and takes no parameter, so no `{key}`"
+        ))),
+        [(key, node)] if key == "node" && !node.is_empty() => Ok(Some(node)),
+        [..] => Err(Error::bad(format!(
+            "{name} takes one parameter: `node`, which is `self`, `*` or the beginning of one id"
+        ))),
+    }
+}
+
+/// That a call which takes nothing was given nothing.
+pub(super) fn nothing(call: Call, body: &[u8]) -> Result<(), Error> {
+    /// A document without fields.
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    let document = document::<Option<Nothing>>(body);
+    document.map(|_| ()).map_err(|_| Error::bad(format!("{} takes no body", call.name())))
 }
 
 /// A body as the document that the call takes.

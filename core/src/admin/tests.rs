@@ -3,7 +3,7 @@ use serde_json::json;
 use super::{
     call::{Call, MISSING},
     cluster, layout,
-    serve::call,
+    serve::{call, document, nothing, response, selector},
     stored::estimate,
 };
 use crate::{
@@ -46,6 +46,49 @@ fn a_call_is_found_by_its_name_and_method_alone() {
     for path in ["/", "/v2/", "/v2/getclusterstatus", "/v1/status", "/v2/GetClusterStatus/"] {
         assert_eq!(call("GET", path).map_err(|error| error.status), Err(404), "{path}");
     }
+}
+
+#[test]
+fn what_would_be_ignored_is_refused() {
+    let ask = |call, query: &[(&str, &str)]| {
+        let pairs: Vec<_> = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        selector(call, &pairs).map(|node| node.map(str::to_owned)).map_err(|error| error.status)
+    };
+    assert_eq!(ask(Call::GetNodeInfo, &[]), Ok(None));
+    assert_eq!(ask(Call::GetNodeInfo, &[("node", "*")]), Ok(Some("*".to_owned())));
+    for query in [&[("nodes", "*")][..], &[("node", "")], &[("node", "1"), ("node", "2")]] {
+        assert_eq!(ask(Call::GetNodeInfo, query), Err(400), "{query:?}");
+    }
+    assert_eq!(ask(Call::GetClusterStatus, &[]), Ok(None));
+    assert_eq!(ask(Call::GetClusterStatus, &[("node", "*")]), Err(400));
+
+    let revert = |body: &[u8]| nothing(Call::RevertClusterLayout, body).is_ok();
+    assert!([&b""[..], b"null", b"{}"].into_iter().all(revert));
+    assert!(![&b"{\"version\": 3}"[..], b"[1]", b"3", b"not JSON"].into_iter().any(revert));
+
+    let role = |mut fields: serde_json::Value| {
+        fields["id"] = json!(ME.to_string());
+        document::<layout::RoleChange>(fields.to_string().as_bytes())?.parse()
+    };
+    assert!(role(json!({ "remove": true })).is_ok_and(|(_, role)| role.is_none()));
+    assert!(role(json!({ "remove": true, "zone": null, "tags": [] })).is_ok());
+    for more in [json!({ "zone": "a" }), json!({ "capacity": 1 }), json!({ "tags": ["ssd"] })] {
+        let mut fields = more;
+        fields["remove"] = json!(true);
+        assert!(role(fields.clone()).is_err_and(|error| error.status == 400), "{fields}");
+    }
+}
+
+#[test]
+fn a_browser_is_told_what_it_may_send() {
+    let names = |method| {
+        let head = response(method, 200, 0);
+        let names = head.headers.into_iter().map(|(name, _)| name);
+        names.filter(|name| name.starts_with("access-control-")).collect::<Vec<_>>()
+    };
+    assert_eq!(names("GET"), ["access-control-allow-origin"]);
+    let all = ["allow-origin", "allow-methods", "allow-headers"];
+    assert_eq!(names("OPTIONS"), all.map(|name| format!("access-control-{name}")));
 }
 
 #[test]
