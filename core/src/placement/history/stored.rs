@@ -30,11 +30,6 @@ const LAYOUTS_MAX: usize = 32;
 /// Nodes whose claims are believed: claims of those that have left stay until the versions are forgotten.
 const TRACKERS_MAX: usize = 4 * NODES_MAX;
 impl History {
-    /// What two nodes compare to see whether they know the same.
-    pub fn digest(&self) -> [u8; 32] {
-        *blake3::hash(&self.encode()).as_bytes()
-    }
-
     /// The history as bytes: a format byte, then CBOR.
     pub fn encode(&self) -> Vec<u8> {
         let layouts = self.layouts.values().map(|layout| layout.as_ref().clone()).collect();
