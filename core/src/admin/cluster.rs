@@ -35,12 +35,14 @@ pub(super) async fn status(cx: Cx) -> Result<Status, Error> {
     }
 }
 
-/// How things are once they are on disk, so that what was asked for is not forgotten by a crash after the answer.
+/// How things are once what has changed until now is on disk, so that what was asked for is not forgotten by a crash after the
+/// answer.
 pub(super) async fn settled(cx: Cx) -> Result<Status, Error> {
     let begun = cx.now().mono;
+    let mut wanted = None;
     loop {
         let status = status(cx).await?;
-        if status.settled {
+        if status.saved >= *wanted.get_or_insert(status.save) {
             return Ok(status);
         }
         if cx.now().mono.since(begun) > SETTLE {

@@ -90,6 +90,8 @@ pub(super) struct Layouts {
     /// With what came since.
     working: History,
     dirty: bool,
+    /// How many saves were begun, and the number of the last one that has succeeded.
+    saves: (u64, u64),
     saving: Option<(EffectId, Arc<History>)>,
     save_at: Instant,
     /// The newest version that this node may say it has synced.
@@ -113,6 +115,7 @@ impl Layouts {
             brief: Brief::default(),
             working: history.clone(),
             dirty: false,
+            saves: (0, 0),
             saving: None,
             save_at: Instant(0),
             synced,
@@ -133,6 +136,13 @@ impl Layouts {
     /// What is known, saved or not: what changes are made to.
     pub(super) fn known(&self) -> &History {
         &self.working
+    }
+
+    /// The number of the save that has all that is known in it, and of the last one that is on disk. Changes come all the time: who
+    /// waits for one of them waits for its save, and not for the moment when there is nothing else to save.
+    pub(super) fn saves(&self) -> (u64, u64) {
+        let (begun, saved) = self.saves;
+        (begun + u64::from(self.dirty), saved)
     }
 
     /// What others are told.
@@ -319,6 +329,7 @@ impl Layouts {
         self.dirty |= self.working.advance();
         if self.dirty && self.saving.is_none() && self.save_at <= now.mono {
             self.dirty = false;
+            self.saves.0 += 1;
             let (history, bytes) = (Arc::new(self.working.clone()), self.working.encode());
             let save = effects.push(NodeEffect::Save { file: StateFile::Layout, bytes });
             self.saving = Some((save, history));
@@ -340,6 +351,7 @@ impl Layouts {
         let (_, history) = self.saving.take_if(|(saving, _)| *saving == effect)?;
         match result {
             Ok(()) => {
+                self.saves.1 = self.saves.0;
                 self.settle(history);
                 Some(true)
             }

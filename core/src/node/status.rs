@@ -19,8 +19,10 @@ pub struct Status {
     pub history: Arc<History>,
     /// The parameters in force; before the first layout, those that it gets unless others are staged.
     pub parameters: Parameters,
-    /// Whether all of that is on this node's disk, so that others are told of it.
-    pub settled: bool,
+    /// The number of the save that brings all of that to this node's disk, so that others are told of it.
+    pub save: u64,
+    /// The number of the last save that has got there.
+    pub saved: u64,
     /// Every node that is known, this one too, in order of id.
     pub nodes: Vec<NodeStatus>,
     /// Where the asked node was told to look for others.
@@ -135,12 +137,14 @@ impl Node {
         }
         nodes.sort_by_key(|node| node.id);
         let jobs = self.schedule.lines();
+        let (save, saved) = self.layouts.saves();
         let current = self.history().current().map(|layout| layout.parameters);
         Status {
             node: self.view.node,
             history: Arc::new(self.history().clone()),
             parameters: current.unwrap_or_else(|| self.configured_parameters()),
-            settled: **self.layouts.saved() == *self.history(),
+            save,
+            saved,
             nodes,
             places: self.membership.places().collect(),
             jobs: jobs.map(|(job, due, failures)| JobStatus { job, due, failures }).collect(),

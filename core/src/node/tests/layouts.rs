@@ -5,17 +5,18 @@ use crate::{
     http::RequestHead,
     id::{ClusterId, NodeId},
     node::{
-        Saved,
+        Node, NodeEffect, NodeEvent, Saved, Setup, StateFile,
         control::{Command, Refusal, Report},
         layouts,
     },
     placement::{
         history::History,
-        layout::{Parameters, Redundancy, Role},
+        layout::{Parameters, ParametersChange, Redundancy, Role},
         trackers::Step,
     },
     seed::Seed,
-    view::{Consistency, Ring},
+    time::Now,
+    view::{Config, Consistency, Ring},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -77,6 +78,38 @@ fn skip(net: &mut Net, at: usize, version: u64, dead: &[usize]) -> Result<Vec<No
         Report::Skipped(nodes) => nodes,
         other => panic!("{other:?}"),
     })
+}
+
+#[test]
+fn a_change_is_on_disk_with_its_own_save_whatever_comes_after_it() {
+    let now = Now::default();
+    let setup = Setup::alone(NodeId([1; 32]), 1, Config::default(), Seed::new([1; 32]));
+    let mut node = Node::new(setup, now).unwrap();
+    let save = |node: &mut Node| loop {
+        match node.poll_effect().expect("a save") {
+            (id, NodeEffect::Save { file: StateFile::Layout, .. }) => break id,
+            _ => {}
+        }
+    };
+    let saves = |node: &Node| {
+        let status = node.status(now);
+        (status.save, status.saved)
+    };
+    assert_eq!(saves(&node), (0, 0));
+    let parameters = |replication| {
+        let change = ParametersChange { replication: Some(replication), ..Default::default() };
+        Command::Stage { roles: vec![], parameters: Some(change), force: false }
+    };
+    node.control(now, parameters(2)).unwrap();
+    assert_eq!(saves(&node), (1, 0));
+    let first = save(&mut node);
+    node.control(now, parameters(3)).unwrap();
+    assert_eq!(saves(&node), (2, 0));
+    node.handle_event(now, first, NodeEvent::Saved(Ok(())));
+    assert_eq!(saves(&node), (2, 1), "the first change is there, and the second on its way");
+    let second = save(&mut node);
+    node.handle_event(now, second, NodeEvent::Saved(Err("injected".to_owned())));
+    assert_eq!(saves(&node), (3, 1), "what could not be saved is saved again");
 }
 
 /// Whether these go by this version alone.
