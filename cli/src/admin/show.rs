@@ -289,7 +289,12 @@ pub fn errors(answer: &Value) -> Option<String> {
 pub fn workers(workers: &Value) -> String {
     let mut rows = vec![row(&["worker", "state", "errors", "queue", "progress", "more"])];
     for worker in list(workers) {
-        let more: Vec<String> = list(&worker["freeform"]).iter().map(text).collect();
+        let mut more: Vec<String> = list(&worker["freeform"]).iter().map(text).collect();
+        let error = &worker["lastError"];
+        if !error.is_null() {
+            let ago = duration(error["secsAgo"].as_u64().unwrap_or(0));
+            more.push(format!("failed {ago} ago: {}", text(&error["message"])));
+        }
         rows.push(vec![
             text(&worker["name"]),
             text(&worker["state"]),

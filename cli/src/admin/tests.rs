@@ -170,6 +170,24 @@ fn an_error_is_told_in_the_servers_words_and_a_cut_answer_is_an_error() {
 }
 
 #[test]
+fn a_worker_that_has_failed_says_why() {
+    let worker = |name, errors, last| {
+        json!({
+            "name": name, "state": "idle", "consecutiveErrors": errors, "queueLength": null,
+            "progress": null, "freeform": ["next run in 1 s"], "lastError": last,
+        })
+    };
+    let last = json!({ "message": "no space", "secsAgo": 7300 });
+    let workers = json!([worker("queue", 2, last), worker("sync", 0, Value::Null)]);
+    let expected = "\
+worker  state  errors  queue  progress  more
+queue   idle   2       -      -         next run in 1 s, failed 2 h ago: no space
+sync    idle   0       -      -         next run in 1 s
+";
+    assert_eq!(show::workers(&workers), expected);
+}
+
+#[test]
 fn what_a_call_would_ignore_is_a_mistake() {
     // Refused before anything is sent: nobody is there.
     let client = Client::new(Target {

@@ -5,13 +5,14 @@ use super::{
     cluster, layout,
     serve::{call, document, nothing, response, selector},
     stored::estimate,
+    worker,
 };
 use crate::{
     id::NodeId,
     node::{
         Contact, Node, NodeEffect, Setup,
         layouts::default_role,
-        status::{NodeStatus, Status},
+        status::{JobError, NodeStatus, Status},
     },
     placement::history::History,
     seed::Seed,
@@ -134,6 +135,13 @@ fn the_health_and_the_history_of_a_node_alone_have_this_shape() {
     let versions =
         json!([{ "version": 1, "status": "Current", "storageNodes": 1, "gatewayNodes": 0 }]);
     assert_eq!(history["versions"], versions);
+}
+
+#[test]
+fn the_last_error_of_a_job_is_told_as_garage_tells_it() {
+    let error = JobError { at: Instant(1_000_000_000), reason: "no space".to_owned() };
+    let json = worker::last_error(&error, Instant(8_500_000_000));
+    assert_eq!(json, json!({ "message": "no space", "secsAgo": 7 }));
 }
 
 #[test]

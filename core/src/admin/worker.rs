@@ -11,10 +11,10 @@ use crate::{
         repair::{self, Repair},
         scrub,
     },
-    node::control::Command,
+    node::{control::Command, status::JobError},
     placement::explain::Bytes,
     task::Cx,
-    time::Timestamp,
+    time::{Instant, Timestamp},
     view::View,
 };
 
@@ -152,9 +152,9 @@ pub(super) async fn list(cx: Cx, view: &View, filter: Option<Filter>) -> Result<
         json!({
             "name": job.job.name(),
             "state": if busy { "busy" } else { "idle" },
-            "errors": job.failures,
+            "errors": job.errors,
             "consecutiveErrors": job.failures,
-            "lastError": Value::Null,
+            "lastError": job.last_error.as_ref().map(|error| last_error(error, now.mono)),
             "tranquility": Value::Null,
             "progress": progress,
             "queueLength": queue,
@@ -192,6 +192,10 @@ pub(super) async fn list(cx: Cx, view: &View, filter: Option<Filter>) -> Result<
         worker
     });
     Ok(numbered.collect())
+}
+
+pub(super) fn last_error(error: &JobError, now: Instant) -> Value {
+    json!({ "message": error.reason, "secsAgo": now.since(error.at).as_secs() })
 }
 
 fn percent(thousandths: u16) -> String {

@@ -97,11 +97,14 @@ impl Job {
                 Self::Offload => offload::run(cx, &view).await,
                 Self::Repair => repair::run(cx, &view).await,
             };
-            let verdict = verdict.unwrap_or_else(|error| {
-                log::error!("{}: {error}", self.name());
-                Verdict::Failed
-            });
-            slot.set(verdict).expect("a job ends once");
+            let ended = match verdict {
+                Ok(verdict) => Ended { verdict, error: None },
+                Err(error) => {
+                    log::error!("{}: {error}", self.name());
+                    Ended { verdict: Verdict::Failed, error: Some(error.to_string()) }
+                }
+            };
+            slot.set(ended).expect("a job ends once");
         });
         (task, result)
     }
@@ -135,8 +138,17 @@ impl Verdict {
     }
 }
 
-/// Where a job leaves its [`Verdict`]; set once its task is done.
-pub type Slot = Arc<OnceLock<Verdict>>;
+/// How a job's run has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What became of it.
+    pub verdict: Verdict,
+    /// What has broken it off. A run that came to its end and has left something has told of each in the log.
+    pub error: Option<String>,
+}
+
+/// Where a job leaves how it has [`Ended`]; set once its task is done.
+pub type Slot = Arc<OnceLock<Ended>>;
 
 /// Rows that a job reads and changes at a time: a commit of these keeps the writer for some ten milliseconds, and no request
 /// waits longer for its turn.

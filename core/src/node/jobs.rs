@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Node, NodeEffect};
 use crate::{
     effect::EffectId,
-    job::{self, Job, Verdict},
+    job::{self, Ended, Job, Verdict},
     rpc::Origin,
     time::{Instant, Now},
 };
@@ -18,6 +18,9 @@ pub(super) const JOB_GRACE: Duration = Duration::from_secs(10);
 /// Between a sync and the next that is begun because of something missed: a look costs every replica a fingerprint for each
 /// partition, and a line that comes and goes must not make it do nothing else.
 const SYNC_GAP: Duration = Duration::from_secs(30);
+
+/// Why a job comes again that was not broken off.
+const LEFT: &str = "not all could be done yet; the node's log says what is left";
 
 /// A job under way.
 pub(super) struct Running {
@@ -87,13 +90,13 @@ impl Node {
             return;
         };
         self.layouts.end(origin);
-        let verdict = slot.get().copied();
-        if verdict.is_none() && stopped {
+        let ended = slot.get().cloned();
+        if ended.is_none() && stopped {
             return self.schedule.stopped(now.mono, job);
         }
-        let verdict = verdict.unwrap_or_else(|| {
+        let Ended { verdict, error } = ended.unwrap_or_else(|| {
             log::error!("{}: the job has panicked", job.name());
-            Verdict::Failed
+            Ended { verdict: Verdict::Failed, error: Some("the job has panicked".to_owned()) }
         });
         if let Verdict::Synced { version } = verdict {
             self.layouts.synced(version, acknowledged);
@@ -102,6 +105,7 @@ impl Node {
         }
         let wait = self.schedule.end(now.mono, job, verdict);
         if verdict == Verdict::Failed {
+            self.schedule.note(now.mono, job, error.unwrap_or_else(|| LEFT.to_owned()));
             log::warn!("{}: failed; it comes again in {} s", job.name(), wait.as_secs());
         }
     }

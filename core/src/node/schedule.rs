@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::status::{JobError, JobStatus};
 use crate::{
     job::{Job, Verdict},
     time::Instant,
@@ -87,6 +88,9 @@ struct Line {
     /// It was asked for while it ran: what it was to see may have come after it had looked there.
     again: bool,
     failures: u32,
+    /// Since the start, also if runs after them have succeeded.
+    errors: u64,
+    last_error: Option<JobError>,
 }
 
 /// The state of all jobs.
@@ -101,6 +105,8 @@ impl Schedule {
             due: Some(now.after(plan.first)),
             again: false,
             failures: 0,
+            errors: 0,
+            last_error: None,
         };
         Self { lines: PLANS.iter().map(line).collect() }
     }
@@ -138,6 +144,13 @@ impl Schedule {
         wait
     }
 
+    /// Remembers why a run has failed, for those who ask.
+    pub(super) fn note(&mut self, now: Instant, job: Job, reason: String) {
+        let line = self.line(job);
+        line.errors += 1;
+        line.last_error = Some(JobError { at: now, reason });
+    }
+
     /// A job that was broken off is due again at once.
     pub(super) fn stopped(&mut self, now: Instant, job: Job) {
         let line = self.line(job);
@@ -151,9 +164,15 @@ impl Schedule {
         line.due = line.due.map(|due| due.min(now));
     }
 
-    /// When each job is due; `None` while it runs.
-    pub(super) fn lines(&self) -> impl Iterator<Item = (Job, Option<Instant>, u32)> {
-        self.lines.iter().map(|line| (line.plan.job, line.due, line.failures))
+    /// How each job is.
+    pub(super) fn lines(&self) -> impl Iterator<Item = JobStatus> {
+        self.lines.iter().map(|line| JobStatus {
+            job: line.plan.job,
+            due: line.due,
+            failures: line.failures,
+            errors: line.errors,
+            last_error: line.last_error.clone(),
+        })
     }
 
     /// The job that is due next, of those whose slot is free.

@@ -77,7 +77,7 @@ pub struct PlaceStatus {
 }
 
 /// How a background job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobStatus {
     /// Which.
     pub job: Job,
@@ -85,6 +85,19 @@ pub struct JobStatus {
     pub due: Option<Instant>,
     /// How often in a row it has failed.
     pub failures: u32,
+    /// How often it has failed since the node's start.
+    pub errors: u64,
+    /// The last time that it has failed, even if it has succeeded since.
+    pub last_error: Option<JobError>,
+}
+
+/// A failure of a background job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobError {
+    /// When.
+    pub at: Instant,
+    /// Why.
+    pub reason: String,
 }
 
 impl Node {
@@ -136,7 +149,6 @@ impl Node {
             }
         }
         nodes.sort_by_key(|node| node.id);
-        let jobs = self.schedule.lines();
         let (save, saved) = self.layouts.saves();
         let current = self.history().current().map(|layout| layout.parameters);
         Status {
@@ -147,7 +159,7 @@ impl Node {
             saved,
             nodes,
             places: self.membership.places().collect(),
-            jobs: jobs.map(|(job, due, failures)| JobStatus { job, due, failures }).collect(),
+            jobs: self.schedule.lines().collect(),
             now,
         }
     }

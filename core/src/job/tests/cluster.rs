@@ -75,7 +75,7 @@ impl Cluster {
         let (task, slot) = job.task(view, seed);
         let mut running = self.nodes[index].start(task);
         self.drive(index, &mut running, origin);
-        *slot.get().expect("a job leaves a verdict")
+        slot.get().expect("a job leaves a verdict").verdict
     }
 
     /// Runs a flow on one node to its end.

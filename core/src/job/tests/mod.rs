@@ -242,7 +242,7 @@ impl World {
         while !running.task.is_done() {
             self.step(&mut running, 0);
         }
-        *slot.get().expect("a job leaves a verdict")
+        slot.get().expect("a job leaves a verdict").verdict
     }
 
     /// Runs a job, and breaks it off after so many effects. False if it came to its end before.

@@ -107,7 +107,7 @@ impl Replicas {
                 }
             }
             if task.is_done() {
-                return *slot.get().expect("a verdict");
+                return slot.get().expect("a verdict").verdict;
             }
             if let Some((id, effect)) = open.pop_front() {
                 let completion = self.perform(me, effect);

@@ -212,10 +212,40 @@ fn jobs_that_share_a_slot_wait_for_each_other_and_the_queue_waits_for_none() {
 }
 
 #[test]
+fn why_a_job_has_failed_is_told_until_it_fails_again() {
+    let mut node = alone();
+    let queue = |node: &Node| {
+        let now = at(Instant(0).after(Duration::from_secs(100)));
+        let found = node.status(now).jobs.into_iter().find(|status| status.job == Job::Queue);
+        let status = found.expect("there is one");
+        (status.failures, status.errors, status.last_error)
+    };
+    let run = |node: &mut Node, seconds, fails| {
+        let now = at(Instant(0).after(Duration::from_secs(seconds)));
+        node.handle_timeout(now);
+        while let Some((id, task)) = poll_job(node) {
+            let fails = fails && task.name() == "queue";
+            drive(task, now, fails);
+            node.handle_event(now, id, NodeEvent::Done);
+        }
+        now.mono
+    };
+    assert_eq!(queue(&node), (0, 0, None));
+    let failed = run(&mut node, 1, true);
+    let (failures, errors, last) = queue(&node);
+    assert_eq!((failures, errors), (1, 1));
+    let last = last.expect("it has failed");
+    assert!(last.at == failed && last.reason.contains("injected"), "{last:?}");
+    run(&mut node, 10, false);
+    assert_eq!(queue(&node), (0, 1, Some(last)));
+}
+
+#[test]
 fn a_job_that_is_asked_for_while_it_runs_runs_once_more() {
     let mut schedule = Schedule::new(Instant(0));
     let at = |seconds| Instant(0).after(Duration::from_secs(seconds));
-    let sync = |schedule: &Schedule| schedule.lines().find(|line| line.0 == Job::Sync).unwrap().1;
+    let sync =
+        |schedule: &Schedule| schedule.lines().find(|line| line.job == Job::Sync).unwrap().due;
     let begin = |schedule: &mut Schedule, now| {
         while schedule.begin(now).is_some_and(|job| job != Job::Sync) {}
         assert_eq!(sync(schedule), None, "it runs");
