@@ -129,6 +129,7 @@ impl Layouts {
     }
 
     /// What is saved: what this node goes by.
+    #[cfg(test)]
     pub(super) fn saved(&self) -> &Arc<History> {
         &self.saved
     }
