@@ -10,7 +10,8 @@ use mews_core::{effect::EffectId, node::StateFile};
 
 use crate::{abort::AbortOnPanic, place::State};
 
-/// The way to the thread. Not bounded here: the node has one save of each file under way.
+/// The way to the thread. Not bounded here: the node saves its layout only when the last save of that has come back, and its peers every
+/// few seconds at most, which is a few KiB each even while a disk hangs.
 #[derive(Debug)]
 pub struct Saver(Sender<(EffectId, StateFile, Vec<u8>)>);
 
