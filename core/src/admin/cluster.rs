@@ -114,13 +114,13 @@ struct Health {
     storage: Vec<NodeId>,
     up: usize,
     partitions: usize,
-    /// That have their quorums, in every version in force.
+    /// That have the quorums which requests need by the mode, in every version in force.
     quorum: usize,
     /// All of whose nodes are up.
     all: usize,
 }
 
-fn health(status: &Status) -> Health {
+fn health(status: &Status, mode: Consistency) -> Health {
     let mut storage: Vec<NodeId> =
         status.history.active().flat_map(|layout| layout.storage.iter().copied()).collect();
     storage.sort_unstable();
@@ -135,7 +135,7 @@ fn health(status: &Status) -> Health {
         for layout in status.history.active() {
             let nodes = layout.replicas(partition);
             let up = nodes.iter().filter(|node| is_up(node)).count();
-            let needed = Consistency::Consistent.quorums(nodes.len());
+            let needed = mode.quorums(nodes.len());
             has_quorum &= up >= needed.write.max(needed.read);
             has_all &= up == nodes.len();
         }
@@ -152,8 +152,8 @@ fn health(status: &Status) -> Health {
     Health { status: summary, up: reachable.len(), storage, partitions, quorum, all }
 }
 
-pub(super) fn get_health(status: &Status) -> Value {
-    let health = health(status);
+pub(super) fn get_health(status: &Status, mode: Consistency) -> Value {
+    let health = health(status, mode);
     json!({
         "status": health.status,
         "knownNodes": status.nodes.len(),
@@ -169,8 +169,8 @@ pub(super) fn get_health(status: &Status) -> Value {
 }
 
 /// For load balancers: whether requests can be served, and a line that says why.
-pub(super) fn health_line(status: &Status) -> (bool, String) {
-    let health = health(status);
+pub(super) fn health_line(status: &Status, mode: Consistency) -> (bool, String) {
+    let health = health(status, mode);
     let text = format!(
         "Mews is {}: {} of {} partitions have a quorum, {} of {} storage nodes are up.\n",
         health.status,

@@ -80,7 +80,8 @@ async fn answer(
     match (head.method.as_str(), path) {
         ("OPTIONS", _) => return Ok(Answered::Text(200, String::new())),
         ("GET" | "HEAD", "/health") => {
-            let (well, text) = cluster::health_line(&cluster::status(cx).await?);
+            let mode = view.config.consistency;
+            let (well, text) = cluster::health_line(&cluster::status(cx).await?, mode);
             return Ok(Answered::Text(if well { 200 } else { 503 }, text));
         }
         _ => {}
@@ -179,7 +180,9 @@ pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
 async fn dispatch(cx: Cx, view: &View, call: Call, body: &[u8]) -> Result<Value, Error> {
     match call {
         Call::GetClusterStatus => Ok(cluster::get_status(view, &cluster::status(cx).await?)),
-        Call::GetClusterHealth => Ok(cluster::get_health(&cluster::status(cx).await?)),
+        Call::GetClusterHealth => {
+            Ok(cluster::get_health(&cluster::status(cx).await?, view.config.consistency))
+        }
         Call::GetClusterStatistics => Ok(cluster::get_statistics(&cluster::status(cx).await?)),
         Call::ConnectClusterNodes => cluster::connect(cx, document(body)?).await,
         Call::GetClusterLayout => Ok(layout::get(&cluster::status(cx).await?)),

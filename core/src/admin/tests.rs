@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::{
@@ -8,16 +10,16 @@ use super::{
     worker,
 };
 use crate::{
-    id::NodeId,
+    id::{ClusterId, NodeId},
     node::{
         Contact, Node, NodeEffect, Setup,
         layouts::default_role,
         status::{JobError, NodeStatus, Status},
     },
-    placement::history::History,
+    placement::{history::History, layout::Parameters},
     seed::Seed,
     time::{Instant, Now, Timestamp},
-    view::Config,
+    view::{Config, Consistency},
 };
 
 const ME: NodeId = NodeId([0x11; 32]);
@@ -128,13 +130,38 @@ fn the_health_and_the_history_of_a_node_alone_have_this_shape() {
         "storageNodesUp": 1, "storageNodesOk": 1, "partitions": 256, "partitionsQuorum": 256,
         "partitionsAllOk": 256,
     });
-    assert_eq!(cluster::get_health(&status), health);
+    assert_eq!(cluster::get_health(&status, Consistency::Consistent), health);
     let history = layout::history(&status);
     assert_eq!(history["currentVersion"], 1);
     assert_eq!(history["waitingFor"], json!([]));
     let versions =
         json!([{ "version": 1, "status": "Current", "storageNodes": 1, "gatewayNodes": 0 }]);
     assert_eq!(history["versions"], versions);
+}
+
+#[test]
+fn the_health_is_that_of_the_requests_by_the_mode() {
+    let (_, mut status) = node();
+    let mut history = History::clone(&status.history);
+    let now = Timestamp(1_700_000_000_000);
+    for node in [NodeId([8; 32]), NodeId([9; 32])] {
+        history.stage(node, Some(default_role(1 << 30)), now).expect("staged");
+    }
+    history.stage_parameters(Parameters::default(), now).expect("staged");
+    let draft = history.draft().expect("three copies on three nodes");
+    history.apply(draft, ClusterId([1; 16]), now).expect("applied");
+    status.history = Arc::new(history);
+    // The other two are down.
+    for (mode, state, quorum) in [
+        (Consistency::Consistent, "unavailable", 0),
+        (Consistency::Degraded, "unavailable", 0),
+        (Consistency::Dangerous, "degraded", 256),
+    ] {
+        let health = cluster::get_health(&status, mode);
+        assert_eq!(health["status"], state, "{mode:?}");
+        assert_eq!(health["partitionsQuorum"], quorum, "{mode:?}");
+        assert_eq!(cluster::health_line(&status, mode).0, quorum > 0, "{mode:?}");
+    }
 }
 
 #[test]
