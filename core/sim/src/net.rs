@@ -99,8 +99,8 @@ pub enum Out {
 
 /// Something that will happen in the network.
 pub enum Event {
-    /// A dial arrives.
-    Arrive(Out),
+    /// A dial arrives, of the process that its host ran when so many had ended there.
+    Arrive(Out, u64),
     /// A request arrives.
     Request(Token, Message),
     /// A reply arrives.
@@ -162,6 +162,9 @@ pub struct Net {
     dice: Dice,
     zones: Vec<usize>,
     names: Vec<NodeId>,
+    /// How many processes have ended on each host. A dial ends with the process that made it: the next one gives its names anew, so
+    /// what answers late would be taken for another connection.
+    ended: Vec<u64>,
     conns: BTreeMap<u64, Conn>,
     ends: BTreeMap<(usize, LinkId), (u64, usize)>,
     callers: BTreeMap<(usize, Caller), Token>,
@@ -178,6 +181,7 @@ impl Net {
         Self {
             weather,
             dice,
+            ended: vec![0; zones.len()],
             zones,
             names,
             conns: BTreeMap::new(),
@@ -193,6 +197,7 @@ impl Net {
     pub fn add(&mut self, zone: usize, name: NodeId) {
         self.zones.push(zone);
         self.names.push(name);
+        self.ended.push(0);
     }
 
     /// The zone of a host.
@@ -280,6 +285,7 @@ impl Net {
 
     /// A host's process has ended: its peers learn it now, or when they have heard nothing for long.
     pub fn crashed(&mut self, world: &mut World, host: usize) {
+        self.ended[host] += 1;
         self.callers.retain(|(of, _), _| *of != host);
         let mut gone = Vec::new();
         for (number, conn) in &mut self.conns {
@@ -309,7 +315,8 @@ impl Net {
                     Some(to) if !self.is_blocked(host, to) => self.latency(host, to, 0) * 4,
                     Some(_) | None => DIAL,
                 };
-                world.schedule(wait, world::Event::Net(Event::Arrive(out)));
+                let dial = Event::Arrive(out, self.ended[host]);
+                world.schedule(wait, world::Event::Net(dial));
             }
             Out::Close { host, link } => {
                 if let Some((conn, end)) = self.ends.get(&(host, link)).copied() {
@@ -370,7 +377,7 @@ impl Net {
     /// Lets happen what was to happen in the network.
     pub fn handle(&mut self, world: &mut World, hosts: &mut [Host], event: Event) {
         match event {
-            Event::Arrive(out) => self.arrive(world, hosts, out),
+            Event::Arrive(out, ended) => self.arrive(world, hosts, out, ended),
             Event::Request(token, message) => self.request(world, hosts, token, message),
             Event::Reply(token, message) => self.reply(world, hosts, token, message),
             Event::Impatient(token) => self.finish(world, hosts, token, Err(PeerError::TimedOut)),
@@ -386,9 +393,9 @@ impl Net {
         }
     }
 
-    fn arrive(&mut self, world: &mut World, hosts: &mut [Host], out: Out) {
+    fn arrive(&mut self, world: &mut World, hosts: &mut [Host], out: Out, ended: u64) {
         let Out::Dial { host, link, address, expected } = out else { return };
-        if !hosts[host].is_up() {
+        if !hosts[host].is_up() || self.ended[host] != ended {
             return;
         }
         let refused = match Self::at(&address).filter(|to| *to < hosts.len()) {
