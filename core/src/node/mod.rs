@@ -255,6 +255,7 @@ impl Node {
         let Some(peer) = self.membership.peer_of(link) else {
             return Served::Reply(rpc::failed(PeerError::Unreachable));
         };
+        self.membership.links.heard(link, now.mono);
         if rpc::is_gossip(&message) {
             return Served::Reply(self.hear(now, link, peer, &message));
         }

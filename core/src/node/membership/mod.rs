@@ -62,8 +62,7 @@ const CLAIMS_GAP: Duration = Duration::from_millis(200);
 /// Addresses told of each.
 pub(super) const NAMED_ADDRESSES: usize = 4;
 
-/// How old a connection must be to be closed because there is another: both ends have made their choice by then, and what
-/// went by this one has been answered.
+/// How old two connections must be for one to be closed because there is the other: what went by it has been answered by then.
 const SUPERFLUOUS: Duration = Duration::from_secs(60);
 
 /// The longest wait before this node looks again where it has met itself. A name may stand for all nodes of a cluster: then
@@ -359,8 +358,7 @@ impl Membership {
     fn insert(&mut self, now: Now, id: LinkId, peer: NodeId, address: String, outbound: bool) {
         let was_up = self.is_up(peer);
         log::debug!("connected to {peer} at {address}");
-        let link = Link { peer, outbound, address, since: now.mono, boot: None };
-        self.links.insert(id, link);
+        self.links.insert(id, Link::new(peer, outbound, address, now.mono));
         let entry = self.peers.entry(peer).or_default();
         (entry.turn, entry.trouble) = (0, None);
         if !was_up {
@@ -556,7 +554,7 @@ impl Membership {
     /// Closes connections that nobody uses, forgets nodes that are long gone.
     fn tidy(&mut self, now: Now, brief: &Brief, effects: &mut Effects) {
         let before = |age| Instant(now.mono.0.saturating_sub(nanos(age)));
-        let mut close = self.links.superfluous(self.me, before(SUPERFLUOUS));
+        let mut close = self.links.superfluous(self.me, before(SUPERFLUOUS), DIAL_MAX);
         // A peer of another cluster closes the connection itself, as soon as it knows; if not, we do.
         let foreign = self.peers.iter().filter(|(_, peer)| peer.foreign.is_some());
         for (link, of) in foreign.flat_map(|(id, _)| self.links.of(*id)) {

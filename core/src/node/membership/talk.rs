@@ -211,6 +211,7 @@ impl Membership {
             }
         };
         entry.missed &= !told;
+        self.links.answered(link, sent);
         // Half of the time is a guess, and good enough for what people set clocks by.
         let theirs = gossip.clock.after(now.mono.since(sent) / 2);
         self.compare_clocks(peer, theirs, now.wall);

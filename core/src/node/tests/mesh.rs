@@ -58,6 +58,31 @@ fn both_ends_choose_the_same_of_two_connections() {
 }
 
 #[test]
+fn of_two_connections_that_one_node_has_made_none_is_closed_that_the_other_uses() {
+    let mut net = Net::new(3);
+    // Node 1 meets node 0 at two places at once, and the attempt that it makes first succeeds last.
+    net.alias.1 = vec![0];
+    let places = [net.alias.0, "host-0:1"];
+    net.machines[1].bootstrap =
+        places.map(|place| Contact { id: None, address: place.to_owned() }).to_vec();
+    (0..3).for_each(|host| net.start(host));
+    net.run(SECOND);
+    let links = |net: &Net, host: usize| net.node(host).membership.links.of(id(1 - host)).count();
+    assert_eq!((links(&net, 0), links(&net, 1)), (2, 2));
+    let chosen = |net: &Net, host: usize| {
+        let link = net.node(host).link_to(id(1 - host)).expect("they are connected");
+        net.other_end((host, link))
+    };
+    for _ in 0..120 {
+        let used = chosen(&net, 0);
+        assert_eq!(chosen(&net, 1), (0, net.node(0).link_to(id(1)).expect("as above")));
+        net.run(SECOND);
+        assert_eq!(chosen(&net, 0), used, "it is not closed, and nothing changes their minds");
+    }
+    assert_eq!((links(&net, 0), links(&net, 1)), (1, 1), "the other one is");
+}
+
+#[test]
 fn a_node_that_moves_is_found_by_all() {
     let mut net = Net::running(4);
     net.until(SECOND * 10, |net| net.is_mesh(&[0, 1, 2, 3]));

@@ -27,7 +27,8 @@ const SYNC: Duration = Duration::from_secs(2);
 /// How long a connection may be silent.
 const SILENCE: Duration = Duration::from_secs(15);
 
-type End = (usize, LinkId);
+/// A host, and what it calls one of its connections.
+pub(super) type End = (usize, LinkId);
 
 enum Event {
     Dialled { from: End, address: String, expected: Option<NodeId> },
@@ -264,7 +265,9 @@ impl Net {
                 NodeEffect::Dial { link, address, expected } => {
                     self.dials += 1;
                     let from = (host, link);
-                    self.post(LATENCY * 2, host, Event::Dialled { from, address, expected });
+                    // A name that stands for several is looked up first.
+                    let wait = if address == self.alias.0 { LATENCY * 4 } else { LATENCY * 2 };
+                    self.post(wait, host, Event::Dialled { from, address, expected });
                 }
                 NodeEffect::Close { link } => self.hang_up((host, link)),
                 NodeEffect::Call { link, message, .. } => {
@@ -404,6 +407,11 @@ impl Net {
                 });
             }
         }
+    }
+
+    /// What a connection of a host is called at its other end.
+    pub(super) fn other_end(&self, end: End) -> End {
+        self.wires[&end]
     }
 
     /// Whether each of these is connected to each other.
