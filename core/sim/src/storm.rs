@@ -29,8 +29,9 @@ const CONVERGED_MAX: Duration = Duration::from_secs(60 * 60);
 /// After this all replicas have been synchronised at least once.
 const SYNC: Duration = Duration::from_secs(15 * 60);
 
-/// A cluster without a fault serves everything again after this: connections that hang are given up after 15 s, and dialled
-/// again within a few more.
+/// A cluster without a fault serves everything again after this. A connection that hangs is given up after 15 s of silence and dialled
+/// again within a second. One that was dialled in vain for long waits for 10 s at most until the last attempt has failed, and for
+/// 30 s, the longest wait, until the next. What was asked meanwhile by a connection that hung is given up after another 10 s.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// How long everybody is away in the end: what launches itself once a month is due then, and all that a crash has left is old enough
