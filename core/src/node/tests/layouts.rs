@@ -86,9 +86,9 @@ fn a_change_is_on_disk_with_its_own_save_whatever_comes_after_it() {
     let setup = Setup::alone(NodeId([1; 32]), 1, Config::default(), Seed::new([1; 32]));
     let mut node = Node::new(setup, now).unwrap();
     let save = |node: &mut Node| loop {
-        match node.poll_effect().expect("a save") {
-            (id, NodeEffect::Save { file: StateFile::Layout, .. }) => break id,
-            _ => {}
+        let (id, effect) = node.poll_effect().expect("a save");
+        if matches!(effect, NodeEffect::Save { file: StateFile::Layout, .. }) {
+            break id;
         }
     };
     let saves = |node: &Node| {
