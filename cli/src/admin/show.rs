@@ -115,7 +115,7 @@ pub fn status(status: &Value) -> String {
         .map(|job| {
             let failures = text(&job["failures"]);
             format!(
-                "The job {} has failed {failures} times in a row; see the node's log.\n",
+                "The job {} has failed {failures} times in a row; `mews worker list` says why.\n",
                 text(&job["name"])
             )
         })

@@ -41,7 +41,7 @@ node              host    address        state         zone  capacity  free     
 
 Layout version 3.
 The clock of 1122222222222222 is 5 s behind this one's: set both right.
-The job queue has failed 2 times in a row; see the node's log.
+The job queue has failed 2 times in a row; `mews worker list` says why.
 ";
     assert_eq!(show::status(&a_status()), expected);
 }
