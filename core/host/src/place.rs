@@ -159,7 +159,8 @@ impl Place {
             })?;
         let listens = std::net::SocketAddr::new(setup.rpc.address.ip(), port);
         node.listens_at(texts::connectable(listens).to_string());
-        node.set_tokens(Tokens::new(token.as_deref()));
+        let tokens = Tokens::new(token.as_deref(), setup.metrics_token.as_deref());
+        node.set_tokens(tokens.metrics_need_token(setup.metrics_require_token));
         if let Some(copies) = node.other_replication().filter(|_| setup.quickstart.is_none()) {
             log::warn!(
                 "replication_factor = {} is for a cluster's first layout; the one in force makes {copies}. Stage another layout to change that",

@@ -5,23 +5,40 @@ use ring::{
     hmac,
 };
 
-/// The token that may do everything, as a hash: nothing that could be printed or sent.
+/// The tokens that the configuration names, as hashes: nothing that could be printed or sent.
 #[derive(Clone, Default)]
 pub struct Tokens {
     admin: Option<[u8; 32]>,
+    metrics: Option<[u8; 32]>,
+    metrics_need_token: bool,
 }
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokens").field("admin", &self.admin.is_some()).finish()
+        f.debug_struct("Tokens")
+            .field("admin", &self.admin.is_some())
+            .field("metrics", &self.metrics.is_some())
+            .field("metrics_need_token", &self.metrics_need_token)
+            .finish()
     }
 }
 
 impl Tokens {
-    /// What is in the token file or the configuration. An empty one is none.
-    pub fn new(admin: Option<&str>) -> Self {
-        let token = admin.map(str::trim).filter(|token| !token.is_empty());
-        Self { admin: token.map(|token| hashed(token.as_bytes())) }
+    /// The token that may do everything but read metrics, and the one that may read metrics and do nothing else, as they are in
+    /// their files or the configuration. An empty one is none.
+    pub fn new(admin: Option<&str>, metrics: Option<&str>) -> Self {
+        let hash = |token: Option<&str>| {
+            let token = token.map(str::trim).filter(|token| !token.is_empty());
+            token.map(|token| hashed(token.as_bytes()))
+        };
+        Self { admin: hash(admin), metrics: hash(metrics), metrics_need_token: false }
+    }
+
+    /// Whether metrics need a token also where no token for them is configured.
+    #[must_use]
+    pub fn metrics_need_token(mut self, needed: bool) -> Self {
+        self.metrics_need_token = needed;
+        self
     }
 
     /// Whether there is any way in.
@@ -29,16 +46,28 @@ impl Tokens {
         self.admin.is_some()
     }
 
-    /// Whether an `Authorization` header has the token. Takes as long wherever the two differ.
+    /// Whether an `Authorization` header has the admin token. Takes as long wherever the two differ.
     pub fn admits(&self, authorization: Option<&[u8]>) -> bool {
-        let (Some(token), Some(expected)) = (authorization.and_then(bearer), self.admin) else {
-            return false;
-        };
-        // Comparing codes under a key that nobody outside knows gives nothing away by its time.
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &expected);
-        let tag = hmac::sign(&key, &expected);
-        hmac::verify(&key, &hashed(token), tag.as_ref()).is_ok()
+        matches(authorization, self.admin)
     }
+
+    /// Whether whoever sends this `Authorization` header may read metrics: everybody, unless a token for them is configured or
+    /// needed.
+    pub fn admits_to_metrics(&self, authorization: Option<&[u8]>) -> bool {
+        let open = self.metrics.is_none() && !self.metrics_need_token;
+        open || matches(authorization, self.metrics)
+    }
+}
+
+/// Whether an `Authorization` header has the token with that hash.
+fn matches(authorization: Option<&[u8]>, expected: Option<[u8; 32]>) -> bool {
+    let (Some(token), Some(expected)) = (authorization.and_then(bearer), expected) else {
+        return false;
+    };
+    // Comparing codes under a key that nobody outside knows gives nothing away by its time.
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &expected);
+    let tag = hmac::sign(&key, &expected);
+    hmac::verify(&key, &hashed(token), tag.as_ref()).is_ok()
 }
 
 fn hashed(token: &[u8]) -> [u8; 32] {
@@ -59,14 +88,42 @@ mod tests {
 
     #[test]
     fn only_the_token_admits() {
-        let tokens = Tokens::new(Some("s3cret\n"));
+        let tokens = Tokens::new(Some("s3cret\n"), Some("other"));
         assert!(tokens.admits(Some(b"Bearer s3cret")) && tokens.admits(Some(b"bearer  s3cret")));
-        for wrong in ["", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3cret2", "Basic s3cret"] {
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer s3cre",
+            "Bearer s3cret2",
+            "Basic s3cret",
+            "Bearer other",
+        ] {
             assert!(!tokens.admits(Some(wrong.as_bytes())), "{wrong}");
         }
         assert!(!tokens.admits(None));
-        for none in [Tokens::new(None), Tokens::new(Some("  \n"))] {
+        for none in [Tokens::new(None, None), Tokens::new(Some("  \n"), Some("other"))] {
             assert!(!none.is_open() && !none.admits(Some(b"Bearer ")));
         }
+    }
+
+    #[test]
+    fn metrics_are_open_until_a_token_is_configured_or_needed() {
+        let open = Tokens::new(Some("s3cret"), None);
+        assert!(open.admits_to_metrics(None) && open.admits_to_metrics(Some(b"Bearer x")));
+        let needed = open.metrics_need_token(true);
+        assert!(!needed.admits_to_metrics(None) && !needed.admits_to_metrics(Some(b"Bearer ")));
+        for tokens in [Tokens::new(None, Some("m")), Tokens::new(Some("s3cret"), Some("m\n"))] {
+            assert!(tokens.admits_to_metrics(Some(b"Bearer m")));
+            for wrong in [None, Some(&b"Bearer "[..]), Some(b"Bearer s3cret"), Some(b"m")] {
+                assert!(!tokens.admits_to_metrics(wrong), "{wrong:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_token_is_printed() {
+        let text = format!("{:?}", Tokens::new(Some("s3cret"), Some("other")));
+        assert_eq!(text, "Tokens { admin: true, metrics: true, metrics_need_token: false }");
     }
 }

@@ -35,6 +35,10 @@ pub struct Setup {
     pub rpc_secret: Option<[u8; 32]>,
     /// The token of the Admin API that may do everything. None takes it from the file [`plan::ADMIN_TOKEN`], if there is a home.
     pub admin_token: Option<String>,
+    /// The token that may read metrics, and nothing else.
+    pub metrics_token: Option<String>,
+    /// Whether metrics need a token also where [`Self::metrics_token`] is none.
+    pub metrics_require_token: bool,
     /// What requests and background work go by.
     pub config: Config,
     /// What quickstart promises beyond a node that runs.
@@ -78,6 +82,8 @@ impl From<Quickstart> for Setup {
             bootstrap: Vec::new(),
             rpc_secret: None,
             admin_token: None,
+            metrics_token: None,
+            metrics_require_token: false,
             config: quickstart::config(),
             quickstart: Some(Promise { bucket: args.bucket, key }),
             home: Some(args.dir),

@@ -48,6 +48,7 @@ pub(super) const ADMIN: Section = Section {
         "admin_token_file",
         "metrics_token",
         "metrics_token_file",
+        "metrics_require_token",
     ],
 };
 

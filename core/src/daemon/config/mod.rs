@@ -131,9 +131,12 @@ fn setup(reader: &mut Reader<'_>, source: &Source<'_>, top: Table<'_, '_>) -> Op
         secret
     });
     let admin_token = token(reader, &secrets, admin, "admin_token");
-    if token(reader, &secrets, admin, "metrics_token").is_some() {
-        reader.lacks("metrics_token: there are no metrics to protect yet, so take it out");
+    let metrics_token = token(reader, &secrets, admin, "metrics_token");
+    if metrics_token.is_some() && metrics_token == admin_token {
+        reader.lacks("admin_token and metrics_token are the same: whoever reads metrics could change everything");
     }
+    let metrics_require_token =
+        admin.and_then(|table| reader.bool(table, "metrics_require_token")).unwrap_or(false);
     let rpc = reader.address(top, "rpc_bind_addr");
     let rpc = rpc.map_or_else(|| RPC_ADDRESS.parse().ok(), |rpc| Some(rpc.value));
     let s3 = s3_api.and_then(|table| reader.address(table, "api_bind_addr"));
@@ -168,6 +171,8 @@ fn setup(reader: &mut Reader<'_>, source: &Source<'_>, top: Table<'_, '_>) -> Op
         bootstrap: bootstrap(reader, top),
         rpc_secret,
         admin_token,
+        metrics_token,
+        metrics_require_token,
         config: config(reader, top, s3_api),
         quickstart: None,
     })
@@ -385,6 +390,12 @@ fn notes(setup: &Setup) -> Vec<String> {
         notes.push("no [admin] api_bind_addr: `mews` cannot talk to this node".to_owned());
     } else if setup.admin_token.is_none() {
         notes.push("no admin_token: nobody may use the Admin API of this node".to_owned());
+    }
+    let closed = setup.metrics_token.is_some() || setup.metrics_require_token;
+    if setup.admin.is_some_and(|listen| !closed && !listen.address.ip().is_loopback()) {
+        notes.push(
+            "no metrics_token: whoever reaches [admin] api_bind_addr may read metrics".to_owned(),
+        );
     }
     if setup.rpc_secret.is_none() {
         notes.push("no rpc_secret: the one in metadata_dir is used, and made if there is none; all nodes of a cluster need the same".to_owned());

@@ -215,6 +215,38 @@ fn the_admin_token_needs_no_admin_table_when_the_environment_has_it() {
 }
 
 #[test]
+fn metrics_have_a_token_of_their_own() {
+    let mut machine = Machine::with_files();
+    let text = format!("{LEAST}[admin]\nmetrics_token_file = \"/etc/mews/admin_token\"");
+    let read = |machine: &Machine, text: &str| machine.read(text, 0o600);
+    let setup = read(&machine, &text).expect("it may stand alone").setup;
+    assert_eq!(setup.metrics_token.as_deref(), Some("0123456789abcdef-admin"));
+    assert_eq!((setup.admin_token, setup.metrics_require_token), (None, false));
+    let needed = format!("{LEAST}[admin]\nmetrics_require_token = true");
+    assert!(
+        read(&machine, &needed).expect("no token is needed for it").setup.metrics_require_token
+    );
+    machine.env.insert("MEWS_ADMIN_TOKEN_FILE", "/etc/mews/admin_token");
+    let problems = read(&machine, &text).expect_err("they must differ").to_string();
+    assert!(problems.contains("admin_token and metrics_token are the same"), "{problems}");
+    machine.env.insert("MEWS_METRICS_TOKEN", "fedcba9876543210");
+    let setup = read(&machine, &text).expect("now they differ").setup;
+    assert_eq!(setup.metrics_token.as_deref(), Some("fedcba9876543210"));
+}
+
+#[test]
+fn metrics_that_strangers_can_read_are_said_aloud() {
+    let notes = |rest: &str| {
+        let text = format!("{LEAST}[admin]\napi_bind_addr = {rest}\n");
+        Machine::with_files().read(&text, 0o600).expect("it is allowed").notes.join("\n")
+    };
+    assert!(notes("\"[::]:3903\"").contains("whoever reaches [admin] api_bind_addr"));
+    for quiet in ["\"127.0.0.1:3903\"", "\"[::]:3903\"\nmetrics_require_token = true"] {
+        assert!(!notes(quiet).contains("metrics"), "{quiet}");
+    }
+}
+
+#[test]
 fn secrets_that_everybody_can_read_are_refused_unless_that_is_wanted() {
     let inline = format!("{LEAST}rpc_secret = \"{SECRET}\"\n");
     let by_file = format!("{LEAST}[admin]\nadmin_token_file = \"/secrets/open\"\n");
