@@ -15,6 +15,7 @@ use mews_core::{
         decode, encode,
         object::{Content, Data, Meta, ObjectRow, Parts},
         queue::Job,
+        token::{self, AdminTokenRow},
         upload::{IntentRow, ManifestPart, ManifestRow, PartRow, UploadRow},
     },
     time::{Stamp, Timestamp},
@@ -182,6 +183,20 @@ fn access(samples: &mut Samples) {
         buckets: BTreeMap::from([(BUCKET, lww(permissions))]),
     };
     samples.check(Table::AccessKey, "access_key", &key);
+    let token = AdminTokenRow {
+        created: Timestamp(1_700_000_000_000),
+        hash: [0x66; 32],
+        deleted: false,
+        name: lww("dashboard".to_owned()),
+        expires: lww(Some(Timestamp(1_800_000_000_000))),
+        scope: lww(token::Scope::Calls(
+            ["GetClusterHealth".to_owned(), "Metrics".to_owned()].into(),
+        )),
+    };
+    samples.check(Table::AdminToken, "admin_token", &token);
+    let token =
+        AdminTokenRow { deleted: true, expires: lww(None), scope: lww(token::Scope::All), ..token };
+    samples.check(Table::AdminToken, "admin_token.deleted", &token);
 }
 
 fn blocks(samples: &mut Samples) {

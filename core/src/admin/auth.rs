@@ -41,9 +41,14 @@ impl Tokens {
         self
     }
 
-    /// Whether there is any way in.
-    pub fn is_open(&self) -> bool {
+    /// Whether there is an admin token.
+    pub fn has_admin(&self) -> bool {
         self.admin.is_some()
+    }
+
+    /// Whether there is a token for metrics.
+    pub fn has_metrics(&self) -> bool {
+        self.metrics.is_some()
     }
 
     /// Whether an `Authorization` header has the admin token. Takes as long wherever the two differ.
@@ -64,20 +69,26 @@ fn matches(authorization: Option<&[u8]>, expected: Option<[u8; 32]>) -> bool {
     let (Some(token), Some(expected)) = (authorization.and_then(bearer), expected) else {
         return false;
     };
-    // Comparing codes under a key that nobody outside knows gives nothing away by its time.
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &expected);
-    let tag = hmac::sign(&key, &expected);
-    hmac::verify(&key, &hashed(token), tag.as_ref()).is_ok()
+    same(&expected, &hashed(token))
 }
 
-fn hashed(token: &[u8]) -> [u8; 32] {
+/// Whether two hashes are the same. Takes as long wherever they differ.
+pub(super) fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    // Comparing codes under a key that nobody outside knows gives nothing away by its time.
+    let key = hmac::Key::new(hmac::HMAC_SHA256, a);
+    let tag = hmac::sign(&key, a);
+    hmac::verify(&key, b, tag.as_ref()).is_ok()
+}
+
+/// As a token is kept: SHA-256.
+pub(super) fn hashed(token: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, token).as_ref());
     hash
 }
 
 /// The token of `Bearer TOKEN` (RFC 6750 §2.1); the scheme's name in any case (RFC 9110 §11.1).
-fn bearer(header: &[u8]) -> Option<&[u8]> {
+pub(super) fn bearer(header: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = header.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
@@ -103,7 +114,7 @@ mod tests {
         }
         assert!(!tokens.admits(None));
         for none in [Tokens::new(None, None), Tokens::new(Some("  \n"), Some("other"))] {
-            assert!(!none.is_open() && !none.admits(Some(b"Bearer ")));
+            assert!(!none.has_admin() && !none.admits(Some(b"Bearer ")));
         }
     }
 

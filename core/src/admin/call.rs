@@ -77,6 +77,18 @@ calls! {
     ReplaceNode: Post,
     /// Forgets a node without a role. Ours, not Garage's.
     ForgetNode: Post,
+    /// The tokens of this API.
+    ListAdminTokens: Get,
+    /// A token, by its id or by a search.
+    GetAdminTokenInfo: Get,
+    /// The token that asks.
+    GetCurrentAdminTokenInfo: Get,
+    /// Makes a token.
+    CreateAdminToken: Post,
+    /// Changes a token.
+    UpdateAdminToken: Post,
+    /// Deletes a token.
+    DeleteAdminToken: Post,
     /// What runs on a node.
     GetNodeInfo: Get,
     /// What a node holds.
@@ -103,12 +115,20 @@ impl Call {
 
     /// Whether its body says something.
     pub fn takes_body(self) -> bool {
-        let bare = matches!(self, Self::PreviewClusterLayoutChanges | Self::RevertClusterLayout);
+        let bare = matches!(
+            self,
+            Self::PreviewClusterLayoutChanges | Self::RevertClusterLayout | Self::DeleteAdminToken
+        );
         self.method() == Method::Post && !bare
     }
 
     /// Whether it is about nodes, which its parameter `node` names.
     pub fn is_about_nodes(self) -> bool {
+        self.parameters() == ["node"]
+    }
+
+    /// The parameters that its query may have.
+    pub fn parameters(self) -> &'static [&'static str] {
         match self {
             Self::GetNodeInfo
             | Self::GetNodeStatistics
@@ -117,7 +137,9 @@ impl Call {
             | Self::ListBlockErrors
             | Self::GetBlockInfo
             | Self::RetryBlockResync
-            | Self::PurgeBlocks => true,
+            | Self::PurgeBlocks => &["node"],
+            Self::GetAdminTokenInfo => &["id", "search"],
+            Self::UpdateAdminToken | Self::DeleteAdminToken => &["id"],
             Self::GetClusterStatus
             | Self::GetClusterHealth
             | Self::GetClusterStatistics
@@ -131,19 +153,16 @@ impl Call {
             | Self::ClusterLayoutSkipDeadNodes
             | Self::DrainNode
             | Self::ReplaceNode
-            | Self::ForgetNode => false,
+            | Self::ForgetNode
+            | Self::ListAdminTokens
+            | Self::GetCurrentAdminTokenInfo
+            | Self::CreateAdminToken => &[],
         }
     }
 }
 
 /// Calls of Garage's that are not answered yet, so that the error can say so.
-pub(super) const MISSING: [&str; 29] = [
-    "ListAdminTokens",
-    "GetAdminTokenInfo",
-    "GetCurrentAdminTokenInfo",
-    "CreateAdminToken",
-    "UpdateAdminToken",
-    "DeleteAdminToken",
+pub(super) const MISSING: [&str; 23] = [
     "ListKeys",
     "ListKeysInfo",
     "GetKeyInfo",

@@ -107,6 +107,12 @@ pub(super) async fn here(cx: Cx, view: &View, call: Call, body: &[u8]) -> Result
         | Call::ClusterLayoutSkipDeadNodes
         | Call::DrainNode
         | Call::ReplaceNode
-        | Call::ForgetNode => Err(Error::internal("that call is about the cluster")),
+        | Call::ForgetNode
+        | Call::ListAdminTokens
+        | Call::GetAdminTokenInfo
+        | Call::GetCurrentAdminTokenInfo
+        | Call::CreateAdminToken
+        | Call::UpdateAdminToken
+        | Call::DeleteAdminToken => Err(Error::internal("that call is about the cluster")),
     }
 }

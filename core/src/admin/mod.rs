@@ -4,6 +4,7 @@
 //! A call about the cluster is answered by the node that is asked, of what it knows. A call about nodes goes to those that its
 //! parameter `node` names: `self`, `*`, or the beginning of an id; see `each`.
 
+mod admit;
 pub mod auth;
 mod block;
 pub mod call;
@@ -11,10 +12,12 @@ mod cluster;
 mod each;
 mod error;
 mod layout;
+mod query;
 mod serve;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod token;
 mod worker;
 
 pub use each::answer_peer;

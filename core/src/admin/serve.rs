@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
+    admit::{Holder, admit},
     auth::Tokens,
     call::{Call, MISSING},
     cluster, each,
     error::Error,
     layout,
+    query::Query,
+    token,
 };
 use crate::{
     effect::ResponseBody,
@@ -87,14 +89,8 @@ async fn answer(
         _ => {}
     }
     let call = call(&head.method, path)?;
-    if !tokens.is_open() {
-        return Err(Error::denied("no admin token is configured, so nobody may use this API"));
-    }
-    if !tokens.admits(head.get("authorization")) {
-        return Err(Error::denied("the Authorization header must be `Bearer` and the admin token"));
-    }
-    let query = query(head);
-    let node = selector(call, &query)?;
+    let holder = admit(cx, view, tokens, head.get("authorization"), call.name()).await?;
+    let query = Query::parse(call, head.path_and_query().1.unwrap_or_default())?;
     let body = match head.body_len {
         Some(0) => Bytes::new(),
         len => {
@@ -106,9 +102,10 @@ async fn answer(
         nothing(call, &body)?;
     }
     let answer = if call.is_about_nodes() {
-        each::fan_out(cx, view, call, node, &body).await?
+        each::fan_out(cx, view, call, query.get("node"), &body).await?
     } else {
-        Box::pin(dispatch(cx, view, call, &body)).await?
+        let asked = Asked { query, body, holder, tokens };
+        Box::pin(dispatch(cx, view, call, &asked)).await?
     };
     Ok(Answered::Json(200, answer))
 }
@@ -131,36 +128,6 @@ pub(super) fn call(method: &str, path: &str) -> Result<Call, Error> {
     Ok(call)
 }
 
-/// The pairs of the query, decoded; `+` is a blank.
-fn query(head: &RequestHead) -> Vec<(String, String)> {
-    let text = head.path_and_query().1.unwrap_or_default();
-    let decoded = |part: &[u8]| {
-        let part: Vec<u8> = part.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
-        percent_decode(&part).decode_utf8_lossy().into_owned()
-    };
-    let pairs = text.split(|b| *b == b'&').filter(|pair| !pair.is_empty());
-    let pairs = pairs.map(|pair| {
-        let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
-        (decoded(&pair[..at]), decoded(pair.get(at + 1..).unwrap_or_default()))
-    });
-    pairs.collect()
-}
-
-/// The nodes that the query names. Whatever else it says would be ignored, and whoever wrote it meant something by it.
-pub(super) fn selector(call: Call, query: &[(String, String)]) -> Result<Option<&str>, Error> {
-    let name = call.name();
-    match query {
-        [] => Ok(None),
-        [(key, _), ..] if !call.is_about_nodes() => Err(Error::bad(format!(
-            "{name} is about the cluster and takes no parameter, so no `{key}`"
-        ))),
-        [(key, node)] if key == "node" && !node.is_empty() => Ok(Some(node)),
-        [..] => Err(Error::bad(format!(
-            "{name} takes one parameter: `node`, which is `self`, `*` or the beginning of one id"
-        ))),
-    }
-}
-
 /// That a call which takes nothing was given nothing.
 pub(super) fn nothing(call: Call, body: &[u8]) -> Result<(), Error> {
     /// A document without fields.
@@ -177,7 +144,16 @@ pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| Error::bad(format!("the body: {error}")))
 }
 
-async fn dispatch(cx: Cx, view: &View, call: Call, body: &[u8]) -> Result<Value, Error> {
+/// What a call about the cluster is asked with.
+struct Asked<'a> {
+    query: Query,
+    body: Bytes,
+    holder: Holder,
+    tokens: &'a Tokens,
+}
+
+async fn dispatch(cx: Cx, view: &View, call: Call, asked: &Asked<'_>) -> Result<Value, Error> {
+    let (query, body) = (&asked.query, &*asked.body);
     match call {
         Call::GetClusterStatus => Ok(cluster::get_status(view, &cluster::status(cx).await?)),
         Call::GetClusterHealth => {
@@ -195,6 +171,12 @@ async fn dispatch(cx: Cx, view: &View, call: Call, body: &[u8]) -> Result<Value,
         Call::DrainNode => layout::drain(cx, document(body)?).await,
         Call::ReplaceNode => layout::replace(cx, document(body)?).await,
         Call::ForgetNode => cluster::forget(cx, document(body)?).await,
+        Call::ListAdminTokens => token::list(cx, view, asked.tokens).await,
+        Call::GetAdminTokenInfo => token::get(cx, view, query).await,
+        Call::GetCurrentAdminTokenInfo => Ok(token::current(cx, &asked.holder)),
+        Call::CreateAdminToken => token::create(cx, view, document(body)?).await,
+        Call::UpdateAdminToken => token::update(cx, view, query, document(body)?).await,
+        Call::DeleteAdminToken => token::delete(cx, view, query).await,
         Call::GetNodeInfo
         | Call::GetNodeStatistics
         | Call::LaunchRepairOperation

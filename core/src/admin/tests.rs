@@ -3,11 +3,14 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{
+    admit::admit,
+    auth::Tokens,
     call::{Call, MISSING},
     cluster, layout,
-    serve::{call, document, nothing, response, selector},
+    query::Query,
+    serve::{call, document, nothing, response},
     stored::estimate,
-    worker,
+    token, worker,
 };
 use crate::{
     id::{ClusterId, NodeId},
@@ -18,6 +21,7 @@ use crate::{
     },
     placement::{history::History, layout::Parameters},
     seed::Seed,
+    testing::cluster::Cluster,
     time::{Instant, Now, Timestamp},
     view::{Config, Consistency},
 };
@@ -53,18 +57,6 @@ fn a_call_is_found_by_its_name_and_method_alone() {
 
 #[test]
 fn what_would_be_ignored_is_refused() {
-    let ask = |call, query: &[(&str, &str)]| {
-        let pairs: Vec<_> = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        selector(call, &pairs).map(|node| node.map(str::to_owned)).map_err(|error| error.status)
-    };
-    assert_eq!(ask(Call::GetNodeInfo, &[]), Ok(None));
-    assert_eq!(ask(Call::GetNodeInfo, &[("node", "*")]), Ok(Some("*".to_owned())));
-    for query in [&[("nodes", "*")][..], &[("node", "")], &[("node", "1"), ("node", "2")]] {
-        assert_eq!(ask(Call::GetNodeInfo, query), Err(400), "{query:?}");
-    }
-    assert_eq!(ask(Call::GetClusterStatus, &[]), Ok(None));
-    assert_eq!(ask(Call::GetClusterStatus, &[("node", "*")]), Err(400));
-
     let revert = |body: &[u8]| nothing(Call::RevertClusterLayout, body).is_ok();
     assert!([&b""[..], b"null", b"{}"].into_iter().all(revert));
     assert!(![&b"{\"version\": 3}"[..], b"[1]", b"3", b"not JSON"].into_iter().any(revert));
@@ -232,4 +224,52 @@ fn a_plan_names_the_nodes_that_are_not_there() {
     assert_eq!(told.len(), 2, "{lines:?}");
     assert!(told[0].contains(&format!("{down} is down")), "{told:?}");
     assert!(told[1].contains(&format!("{slip} was never met")), "{told:?}");
+}
+
+#[test]
+fn a_token_is_known_everywhere_from_its_creation_to_its_deletion() {
+    let mut cluster = Cluster::replicated(3);
+    cluster.down(&[2]);
+    let made = cluster.flow(0, |cx, view| async move {
+        let scope = document(br#"{"name": "t", "scope": ["ListKeys"]}"#)?;
+        token::create(cx, &view, scope).await
+    });
+    let made = made.expect("two of three are up");
+    let (id, secret) = (made["id"].clone(), made["secretToken"].clone());
+    let header = format!("Bearer {}", secret.as_str().expect("it is told once"));
+    let admitted = |cluster: &mut Cluster, at, name: &'static str| {
+        let header = header.clone();
+        cluster.flow(at, move |cx, view| async move {
+            let tokens = Tokens::default();
+            let holder = admit(cx, &view, &tokens, Some(header.as_bytes()), name).await;
+            holder.map(|holder| token::current(cx, &holder)).map_err(|error| error.status)
+        })
+    };
+    assert_eq!(admitted(&mut cluster, 2, "ListKeys"), Err(500), "it can ask nobody");
+    cluster.down(&[]);
+    let told = json!({
+        "id": id, "name": "t", "scope": ["ListKeys"], "expiration": null, "expired": false,
+        "created": made["created"],
+    });
+    for node in [2, 0, 1, 2] {
+        assert_eq!(admitted(&mut cluster, node, "ListKeys"), Ok(told.clone()), "node {node}");
+        assert_eq!(admitted(&mut cluster, node, "GetKeyInfo"), Err(403), "node {node}");
+    }
+    let query = Query::parse(
+        Call::DeleteAdminToken,
+        format!("id={}", id.as_str().expect("text")).as_bytes(),
+    );
+    let query = query.expect("it takes an id");
+    let deleted = query.clone();
+    let done = cluster.flow(1, |cx, view| async move { token::delete(cx, &view, &deleted).await });
+    assert_eq!(done.expect("all are up"), json!(null));
+    for node in 0..3 {
+        assert_eq!(admitted(&mut cluster, node, "ListKeys"), Err(403), "node {node}");
+    }
+    let update = |cx, view: Arc<crate::view::View>| async move {
+        let change = document(br#"{"neverExpires": true}"#)?;
+        token::update(cx, &view, &query, change).await
+    };
+    let error = cluster.flow(0, update).expect_err("it stays dead");
+    assert_eq!((error.status, error.code), (404, "NoSuchAdminToken"));
 }

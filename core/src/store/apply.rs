@@ -17,6 +17,7 @@ use crate::{
         key, merge,
         object::{self, ObjectRow},
         queue::Job,
+        token::AdminTokenRow,
         upload::{IntentRow, ManifestRow, PartRow, UploadRow},
     },
     time::Timestamp,
@@ -108,6 +109,7 @@ fn is_live(table: Table, key: &[u8], snapshot: &dyn Writer) -> Result<bool, Stor
         }
         Table::Bucket => table::decode::<BucketRow>(table, &value).map(|row| !row.deleted),
         Table::AccessKey => table::decode::<AccessKeyRow>(table, &value).map(|row| !row.deleted),
+        Table::AdminToken => table::decode::<AdminTokenRow>(table, &value).map(|row| !row.deleted),
         Table::Object => object::is_live(&value),
         Table::Upload => {
             let row: UploadRow = table::decode(table, &value)?;
@@ -117,7 +119,6 @@ fn is_live(table: Table, key: &[u8], snapshot: &dyn Writer) -> Result<bool, Stor
             Ok(row.is_open() && !voids(Table::Part, intent))
         }
         Table::Meta
-        | Table::AdminToken
         | Table::Inline
         | Table::Part
         | Table::Manifest
@@ -220,6 +221,7 @@ impl Body<'_> {
             Table::Alias => self.merge_row::<AliasRow>(key, value).map(drop),
             Table::Bucket => self.merge_row::<BucketRow>(key, value).map(drop),
             Table::AccessKey => self.merge_row::<AccessKeyRow>(key, value).map(drop),
+            Table::AdminToken => self.merge_row::<AdminTokenRow>(key, value).map(drop),
             Table::Manifest => self.merge_row::<ManifestRow>(key, value).map(drop),
             Table::BlockList => self.merge_row::<BlockListRow>(key, value).map(drop),
             // A local register: whoever writes it last is right. The format marker is not for batches to change.
@@ -232,7 +234,6 @@ impl Body<'_> {
                 table::decode::<BallotRow>(table, value)?;
                 self.writer.put(table, key, value)
             }
-            Table::AdminToken => Err(invalid(table, "this version has no rows of this kind")),
             Table::Inline
             | Table::BlockCount
             | Table::Counter

@@ -12,6 +12,7 @@ use super::{
     block::{BlockListRow, BlockRefRow},
     decode, encode,
     object::ObjectRow,
+    token::{AdminTokenRow, Scope},
     upload::{IntentRow, ManifestRow, PartRow, UploadRow},
 };
 use crate::{
@@ -189,6 +190,35 @@ impl Row for AccessKeyRow {
     }
 }
 
+impl Row for AdminTokenRow {
+    const TABLE: Table = Table::AdminToken;
+
+    fn merge(self, other: Self) -> Self {
+        Self {
+            created: self.created.min(other.created),
+            // Never changed, so equal.
+            hash: self.hash.max(other.hash),
+            deleted: self.deleted || other.deleted,
+            name: self.name.merge(other.name),
+            // Of two set at once, what admits to less.
+            expires: later_or_both(self.expires, other.expires, |a, b| match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }),
+            scope: later_or_both(self.scope, other.scope, Scope::and),
+        }
+    }
+}
+
+/// The later of two; of two set at the same stamp, what `both` makes of them.
+fn later_or_both<T>(a: Lww<T>, b: Lww<T>, both: impl Fn(T, T) -> T) -> Lww<T> {
+    match a.at.cmp(&b.at) {
+        std::cmp::Ordering::Greater => a,
+        std::cmp::Ordering::Less => b,
+        std::cmp::Ordering::Equal => Lww { at: a.at, value: both(a.value, b.value) },
+    }
+}
+
 /// The outcome of merging an incoming row into the stored one.
 #[derive(Debug)]
 pub struct Merged<R> {
@@ -232,6 +262,7 @@ pub fn encoded(table: Table, a: Vec<u8>, b: Vec<u8>) -> Result<Vec<u8>, StoreErr
         Table::Alias => typed::<AliasRow>(a, &b),
         Table::Bucket => typed::<BucketRow>(a, &b),
         Table::AccessKey => typed::<AccessKeyRow>(a, &b),
+        Table::AdminToken => typed::<AdminTokenRow>(a, &b),
         Table::Object => typed::<ObjectRow>(a, &b),
         Table::Upload => typed::<UploadRow>(a, &b),
         Table::Part => typed::<PartRow>(a, &b),
@@ -240,7 +271,6 @@ pub fn encoded(table: Table, a: Vec<u8>, b: Vec<u8>) -> Result<Vec<u8>, StoreErr
         Table::BlockList => typed::<BlockListRow>(a, &b),
         Table::BlockRef => typed::<BlockRefRow>(a, &b),
         Table::Meta
-        | Table::AdminToken
         | Table::Inline
         | Table::BlockCount
         | Table::Counter

@@ -1,7 +1,7 @@
 use std::fmt::Debug;
 
 use proptest::{
-    collection::{btree_map, vec},
+    collection::{btree_map, btree_set, vec},
     option,
     prelude::*,
 };
@@ -13,6 +13,7 @@ use crate::{
     table::{
         access::Permissions,
         object::{Content, Data, Meta, Parts},
+        token,
         upload::ManifestPart,
     },
     time::{Stamp, Timestamp},
@@ -132,6 +133,27 @@ fn access_key() -> impl Strategy<Value = AccessKeyRow> {
     })
 }
 
+fn admin_token() -> impl Strategy<Value = AdminTokenRow> {
+    let scope =
+        prop_oneof![Just(token::Scope::All), btree_set("[ab]", 0..3).prop_map(token::Scope::Calls)];
+    let token = (
+        0..3_u64,
+        0..2_u8,
+        any::<bool>(),
+        lww("[ab]".prop_map(String::from)),
+        lww(option::of((0..3_u64).prop_map(Timestamp))),
+        lww(scope),
+    );
+    token.prop_map(|(created, hash, deleted, name, expires, scope)| AdminTokenRow {
+        created: Timestamp(created),
+        hash: [hash; 32],
+        deleted,
+        name,
+        expires,
+        scope,
+    })
+}
+
 /// The laws on rows, and on bytes: whatever the order, every replica ends with the same bytes.
 fn laws<R: Row + Debug>(a: R, b: R, c: R) {
     let merge = |x: &R, y: &R| x.clone().merge(y.clone());
@@ -165,7 +187,17 @@ macro_rules! merge_laws {
 }
 
 merge_laws!(
-    object, upload, part, manifest, intent, block_list, block_ref, alias, bucket, access_key
+    object,
+    upload,
+    part,
+    manifest,
+    intent,
+    block_list,
+    block_ref,
+    alias,
+    bucket,
+    access_key,
+    admin_token,
 );
 
 #[test]

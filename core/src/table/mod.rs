@@ -11,6 +11,7 @@ pub mod key;
 pub mod merge;
 pub mod object;
 pub mod queue;
+pub mod token;
 pub mod upload;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

@@ -1,5 +1,7 @@
 //! What may stand in the file, and what was probably meant by what may not.
 
+use crate::spelling;
+
 /// A table of the file and its keys.
 pub(super) struct Section {
     /// Its name; empty for what stands before the first `[...]`.
@@ -86,7 +88,7 @@ pub(super) fn unknown(section: &Section, key: &str) -> String {
         }
         Some(other) => format!("{key} belongs below [{}]", other.name),
         None => {
-            let nearest = section.keys.iter().min_by_key(|known| distance(known, key));
+            let nearest = spelling::nearest(section.keys.iter().copied(), key);
             format!("the nearest known key is {}", nearest.expect("every section has keys"))
         }
     };
@@ -98,39 +100,9 @@ pub(super) fn full(section: &Section, key: &str) -> String {
     if section.name.is_empty() { key.to_owned() } else { format!("[{}] {key}", section.name) }
 }
 
-/// How many letters must be put in, taken out or changed to get from one to the other (Levenshtein, 1966).
-fn distance(one: &str, other: &str) -> usize {
-    let other = other.as_bytes();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.bytes().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let change = corner + usize::from(a != *b);
-            corner = row[j + 1];
-            row[j + 1] = change.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[other.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distances_count_letters() {
-        for (one, other, letters) in [
-            ("", "", 0),
-            ("abc", "abc", 0),
-            ("", "abc", 3),
-            ("kitten", "sitting", 3),
-            ("ab", "ba", 2),
-        ] {
-            assert_eq!(distance(one, other), letters, "{one} {other}");
-            assert_eq!(distance(other, one), letters, "{other} {one}");
-        }
-    }
 
     #[test]
     fn a_stranger_is_told_what_was_meant() {
