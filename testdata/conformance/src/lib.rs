@@ -3,6 +3,7 @@
 //!
 //! What goes wrong is a panic: these are tests.
 
+pub mod admin;
 pub mod clients;
 pub mod cluster;
 pub mod configured;

@@ -1,0 +1,6 @@
+//! The Admin API.
+
+#[test]
+fn admin() {
+    mews_conformance::admin::run(env!("CARGO_BIN_EXE_mewsd"));
+}

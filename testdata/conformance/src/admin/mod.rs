@@ -1,0 +1,50 @@
+//! The Admin API as its clients see it.
+
+mod tokens;
+
+use std::{fs, path::Path, time::Duration};
+
+use serde_json::Value;
+
+use crate::{daemon::Daemon, wire::Wire};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs all of it against `binary`.
+pub fn run(binary: impl AsRef<Path>) {
+    let binary = binary.as_ref();
+    tokens::run(binary);
+}
+
+/// The token that quickstart has left.
+pub fn root(daemon: &Daemon) -> String {
+    let token = fs::read_to_string(daemon.dir().join("admin.token")).expect("quickstart left it");
+    token.trim().to_owned()
+}
+
+/// Makes a call with this token: `METHOD CALL?QUERY`, with a body or without. The status, and the answer.
+pub fn call(daemon: &Daemon, token: Option<&str>, call: &str, body: Option<Value>) -> (u16, Value) {
+    let (method, target) = call.split_once(' ').expect("a method and a call");
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+    let request = format!(
+        "{method} /v2/{target} HTTP/1.1\r\nHost: {}\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        daemon.admin(),
+        token.unwrap_or_default(),
+        body.len()
+    );
+    let mut wire = Wire::connect(daemon.admin());
+    wire.send(request.as_bytes());
+    let response = wire.response(false, PATIENCE);
+    let response = response.unwrap_or_else(|silence| panic!("{call}: {silence:?}"));
+    assert!(response.whole, "{call}: the response was cut short");
+    let answer = serde_json::from_slice(&response.body);
+    (response.status, answer.unwrap_or_else(|error| panic!("{call}: {error}")))
+}
+
+/// The same with quickstart's token; panics unless it succeeds.
+pub fn done(daemon: &Daemon, text: &str, body: Option<Value>) -> Value {
+    let (status, answer) = call(daemon, Some(&root(daemon)), text, body);
+    assert_eq!(status, 200, "{text}: {answer}");
+    answer
+}
