@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::time::Stamp;
 
 macro_rules! byte_id {
-    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+    ($(#[$doc:meta])* $name:ident, $len:literal, shows $shown:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub struct $name(#[serde(with = "serde_bytes")] pub [u8; $len]);
@@ -34,8 +34,8 @@ macro_rules! byte_id {
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                // Eight digits tell two ids apart in a trace and keep its lines short.
-                self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+                // As few as tell two apart in a trace keep its lines short.
+                self.0.iter().take($shown).try_for_each(|byte| write!(f, "{byte:02x}"))
             }
         }
     };
@@ -44,28 +44,33 @@ macro_rules! byte_id {
 byte_id!(
     /// The BLAKE3 hash of a block's plain bytes: its name everywhere.
     Hash,
-    32
+    32,
+    shows 4
 );
 byte_id!(
     /// A node's static X25519 public key.
     NodeId,
-    32
+    32,
+    shows 4
 );
 byte_id!(
     /// A cluster: drawn when its first layout is applied, so that two clusters are never taken for one.
     ClusterId,
-    16
+    16,
+    shows 4
 );
 byte_id!(
     /// A bucket, whatever its aliases.
     BucketId,
-    16
+    16,
+    shows 4
 );
 byte_id!(
     /// One version of an object, one upload or one part: a [`Stamp`] in big-endian order, then 8 random bytes, so that ids
     /// order by (timestamp, id), which is the order in which concurrent writers of one key are resolved.
     VersionId,
-    16
+    16,
+    shows 10
 );
 
 impl Hash {

@@ -2,6 +2,7 @@
 
 use mews_core::{
     effect::{Completion, Effect, PeerError},
+    id::VersionId,
     store::{
         Answer, Batch, Op, Outcome, Read, StoreError, Table,
         digest::{Findings, Question},
@@ -290,7 +291,9 @@ fn beginning(text: &str) -> &str {
 
 fn ops(batch: &Batch) -> String {
     let name = |op: &Op| match op {
-        Op::Merge { table, .. } => format!("+{}", table.name()),
+        Op::Merge { table, key, value, .. } => {
+            format!("+{}{}{}", table.name(), of_data(*table, key), fate(*table, value))
+        }
         Op::Remove { table, .. } => format!("-{}", table.name()),
         Op::Forget { table, .. } => format!("forget {}", table.name()),
         Op::Correct(correction) => format!("{correction:?}"),
@@ -301,4 +304,29 @@ fn ops(batch: &Batch) -> String {
     let ops: Vec<String> = batch.ops.iter().take(8).map(name).collect();
     let guards = if batch.guards.is_empty() { "" } else { " guarded" };
     format!("[{}]{guards}", ops.join(", "))
+}
+
+/// The data or upload that a row is about, and where in it.
+fn of_data(table: Table, key: &[u8]) -> String {
+    // Position and id, then where in it; of a reference, the block comes first.
+    let (begin, end) = if table == Table::BlockRef {
+        (32, 48)
+    } else if matches!(table, Table::BlockList | Table::Intent | Table::Part | Table::Manifest) {
+        (2, 18)
+    } else {
+        return String::new();
+    };
+    let id = key.get(begin..end).and_then(VersionId::from_slice).unwrap_or_default();
+    format!("({id:?} {})", hex::encode(key.get(end..).unwrap_or_default()))
+}
+
+/// What an intent's row says.
+fn fate(table: Table, value: &[u8]) -> String {
+    if table != Table::Intent {
+        return String::new();
+    }
+    match table::decode::<IntentRow>(table, value) {
+        Ok(row) => format!("={row:?}"),
+        Err(error) => format!("={error}"),
+    }
 }

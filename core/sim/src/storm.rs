@@ -340,9 +340,21 @@ impl Storm {
         }
         let now = self.cluster.world.now;
         self.pass(now.after(GRACE))?;
+        self.settle_members()?;
         // What was begun before is over by now, unless it has left something that the replicas do not agree on.
         self.read_all()?;
         self.abort_uploads()
+    }
+
+    /// Where two hosts that could not hear each other have applied two layouts, one of them has won.
+    fn settle_members(&mut self) -> Result<(), String> {
+        let newest = self.cluster.change_layout(0, |history| {
+            history.current().cloned().ok_or_else(|| "there is no layout".to_owned())
+        })?;
+        let hosts = self.cluster.hosts.iter();
+        let hosts = hosts.filter(|host| newest.roles.contains_key(&host.node));
+        self.members = hosts.map(|host| host.number).collect();
+        Ok(())
     }
 
     /// Aborts what clients have left open, as a lifecycle rule would: parts that were sent again wait for that. An upload that was
