@@ -3,7 +3,8 @@
 //! A block is never on a disk without something durable that leads to it: either its reference is committed together with the
 //! row that makes it visible (one block, one effect), or an intent row is committed with the first block's, before any other
 //! block is stored, and closed by the batch that names the data. Whoever finds an intent of a process that is over drops what
-//! it lists. Among several nodes, a block and its line in the list go out side by side, and a block that landed without its
+//! it lists. Among several nodes nobody waits for the first, and any of them may be the only one that lands, so the intent goes with
+//! every line of the list. A block and its line go out side by side there, and a block that landed without its
 //! line is found by its reference, which says where its owner is listed: by its writer if that is there to see it, otherwise by the monthly
 //! repair of references.
 //!
@@ -231,11 +232,13 @@ impl<'a> Blocks<'a> {
     }
 
     async fn push(&mut self, block: Payload) -> Result<(), PeerError> {
+        let sole = quorum::is_sole_copy(self.view);
         let mut rows = vec![list_row(self.position, self.data, self.offset, &block)];
-        if self.offset == 0 {
+        if self.offset == 0 || !sole {
             let writing = IntentRow::Writing { boot: self.view.boot, node: self.view.node };
             rows.insert(0, intent_row(self.position, self.data, writing));
-        } else if (!self.begun && quorum::is_sole_copy(self.view)) || self.window.is_full() {
+        }
+        if self.offset > 0 && ((!self.begun && sole) || self.window.is_full()) {
             self.window.next().await.expect("the first is under way, or all places are taken")?;
             self.begun = true;
         }

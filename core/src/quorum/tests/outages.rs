@@ -63,6 +63,24 @@ fn without_a_quorum_nothing_is_promised() {
     }
 }
 
+/// Any of the lines may be the only one that lands, and nobody may be left to say that the data is given up.
+#[test]
+fn each_line_of_a_list_comes_with_the_intent() {
+    for (mut cluster, at) in [(Cluster::replicated(3), 0), (spread(), 6)] {
+        let lines = std::rc::Rc::new(std::cell::Cell::new(0));
+        let seen = std::rc::Rc::clone(&lines);
+        cluster.network(move |call| {
+            if call.what.contains("block_list") {
+                assert!(call.what.contains("intent writing"), "{}", call.what);
+                seen.set(seen.get() + 1);
+            }
+            Fate::Answered
+        });
+        put(&mut cluster, at, "k", bytes(3500));
+        assert!(lines.get() > 4, "{} lines", lines.get());
+    }
+}
+
 /// It does not even know that there is a layout, or not yet that it had vouched for one.
 #[test]
 fn a_node_that_has_lost_everything_counts_for_no_read() {
