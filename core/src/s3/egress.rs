@@ -227,9 +227,13 @@ pub async fn manifest_page(
     upload: VersionId,
     page: u16,
 ) -> Result<Vec<ManifestPart>, PeerError> {
-    let keys = vec![(Table::Manifest, key::manifest(position, upload, page))];
-    let value =
-        quorum::read(cx, view, position, Read::Get(keys)).await?.into_values().pop().flatten();
+    let read = Read::Get(vec![(Table::Manifest, key::manifest(position, upload, page))]);
+    let mut value =
+        quorum::read(cx, view, position, read.clone()).await?.into_values().pop().flatten();
+    if value.is_none() {
+        // A completion that is not acknowledged yet may be known to one of two replicas alone, and the other have been asked.
+        value = quorum::settle(cx, view, position, read).await?.into_values().pop().flatten();
+    }
     let value = value.ok_or_else(|| torn(Table::Manifest, "a page of the manifest is missing"))?;
     let row: ManifestRow = table::decode(Table::Manifest, &value).map_err(PeerError::Store)?;
     Ok(row.parts)

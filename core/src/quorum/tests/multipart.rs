@@ -1,5 +1,7 @@
 //! Multipart uploads and copies among several nodes.
 
+use std::time::Duration;
+
 use super::{bytes, get, put, spread};
 use crate::{
     id::{Position, VersionId},
@@ -8,7 +10,7 @@ use crate::{
     table::upload::IntentRow,
     testing::{
         Ask, Reply,
-        cluster::{Cluster, Fate},
+        cluster::{Cluster, Fate, layout},
     },
 };
 
@@ -140,6 +142,24 @@ fn a_completion_that_one_replica_has_is_whole_wherever_it_gets() {
     assert_eq!(get(&mut cluster, 1, "big"), Ok(bytes(2500)));
     let abort = Ask::new("DELETE", &format!("/bucket/big?uploadId={id}"));
     assert_eq!(cluster.ask(1, abort).outcome(), "404 NoSuchUpload");
+}
+
+/// With two copies, one may know of a completion that was never acknowledged, and be asked for the object's row; and the other, for
+/// what belongs to it.
+#[test]
+fn a_completion_that_one_of_two_has_is_read_from_that_one() {
+    let mut cluster = Cluster::new(3, &layout(1, 3, |_| vec![0, 1]));
+    let id = begin(&mut cluster, 2);
+    let first = etag(&part(&mut cluster, 2, &id, 1, bytes(2500)));
+    let before = cluster.hosts[0].store.clone();
+    assert_eq!(complete(&mut cluster, 2, &id, std::slice::from_ref(&first)).outcome(), "200");
+    // The first has not heard of it, and answers too late to be waited for.
+    cluster.hosts[0].store = before;
+    cluster.network(|call| match call.what.starts_with("Read object") {
+        true if call.to == 0 => Fate::Slow(Duration::from_secs(5)),
+        _ => Fate::Answered,
+    });
+    assert_eq!(get(&mut cluster, 2, "big"), Ok(bytes(2500)));
 }
 
 /// Who is told that an upload is complete finds its object.
