@@ -384,6 +384,10 @@ impl Body<'_> {
             && digest::is_spent(&*self.writer, table, key, value)?
         {
             self.replace(table, key, Some(value), None)?;
+            let count = self.writer.get(Table::Meta, super::COLLECTED_KEY)?;
+            let count = count.and_then(|count| Some(u64::from_be_bytes(count.try_into().ok()?)));
+            let count = count.unwrap_or(0) + 1;
+            self.writer.put(Table::Meta, super::COLLECTED_KEY, &count.to_be_bytes())?;
         }
         Ok(())
     }

@@ -4,9 +4,10 @@ use super::{Fault, Run};
 use crate::{
     effect::PeerError,
     id::{NodeId, Position},
-    job::{commit_local, rest},
+    job::rest,
+    quorum,
     store::{
-        Op, StoreError, Table,
+        Batch, COLLECTED_KEY, Guard, Op, Outcome, StoreError, Table,
         digest::{
             FULL_COPY, Findings, Fingerprint, FullRow, KeyRange, Question, RowHash, RowKey, payload,
         },
@@ -165,40 +166,66 @@ impl Run<'_> {
     ) -> Result<(), Fault> {
         while !keys.is_empty() {
             let began = self.cx.now().mono;
+            let guard = self.nothing_collected().await.map_err(Fault::Own)?;
             let question = Question::Rows { table, keys: keys.clone(), bytes: PAGE_BYTES };
             let rows = self.ask(peer, question).await?.rows();
             let rows = rows.filter(|rows| !rows.is_empty() && rows.len() <= keys.len());
             let rows = rows.ok_or_else(|| Fault::Peer(unasked()))?;
-            let rest_of_keys = keys.split_off(rows.len());
-            let pairs = keys.into_iter().zip(rows);
+            let pairs = keys.iter().cloned().zip(rows.iter().cloned());
             let ops: Vec<Op> =
                 pairs.filter_map(|(key, row)| Some(merge(table, key, row?))).collect();
-            self.pulled += ops.len() as u64;
-            self.commit(peer, ops).await.map_err(Fault::Own)?;
-            keys = rest_of_keys;
+            let count = ops.len() as u64;
+            if self.commit(peer, ops, guard).await.map_err(Fault::Own)? {
+                self.pulled += count;
+                keys.drain(..rows.len());
+            }
             rest(self.cx, began, 1).await;
         }
         Ok(())
     }
 
-    /// Merges rows into this node's tables. One that does not decode does not keep the others.
-    async fn commit(&mut self, peer: NodeId, ops: Vec<Op>) -> Result<(), PeerError> {
+    /// The condition under which rows that a peer is asked for from now on may be merged. It may have had an old row until it heard
+    /// of the tombstone, and with that everybody has; once this is collected here, nothing keeps the old row away.
+    async fn nothing_collected(&self) -> Result<Guard, PeerError> {
+        let (table, key) = (Table::Meta, COLLECTED_KEY.to_vec());
+        let values = quorum::get_local(self.cx, self.view, vec![(table, key.clone())]).await?;
+        Ok(match values.into_iter().flatten().next() {
+            Some(value) => Guard::Unchanged { table, key, value },
+            None => Guard::Absent { table, key },
+        })
+    }
+
+    /// Merges rows into this node's tables. One that does not decode does not keep the others. False if they have to be asked for
+    /// again.
+    async fn commit(
+        &mut self,
+        peer: NodeId,
+        ops: Vec<Op>,
+        guard: Guard,
+    ) -> Result<bool, PeerError> {
         if ops.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        match commit_local(self.cx, self.view, ops.clone()).await {
+        match self.merge(ops.clone(), guard.clone()).await {
             Err(PeerError::Store(StoreError::Damaged { .. })) => {}
             done => return done,
         }
         for op in ops {
-            match commit_local(self.cx, self.view, vec![op]).await {
+            match self.merge(vec![op], guard.clone()).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
                 Err(PeerError::Store(error @ StoreError::Damaged { .. })) => {
                     log::error!("sync: a row of {peer} cannot be merged: {error}");
                 }
-                done => done?,
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    async fn merge(&self, ops: Vec<Op>, guard: Guard) -> Result<bool, PeerError> {
+        let batch = Batch::new(self.cx.now().wall, ops).guarded(guard);
+        Ok(matches!(self.cx.commit(self.view.node, batch).await?, Outcome::Applied(_)))
     }
 }
 

@@ -36,6 +36,9 @@ pub(super) fn layout(version: u64, nodes: &[u8]) -> Layout {
 /// Keys and values.
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// What happens elsewhere at a certain moment.
+type Meanwhile = Box<dyn FnOnce(&mut Replicas)>;
+
 pub(super) struct Replicas {
     pub(super) stores: BTreeMap<NodeId, MapStore>,
     pub(super) layouts: Vec<Layout>,
@@ -50,6 +53,8 @@ pub(super) struct Replicas {
     pub(super) hashes: usize,
     /// Questions that nodes have asked each other to find differences.
     pub(super) asked: usize,
+    /// What happens once, just before a node merges an object's row into its own tables.
+    pub(super) before_merge: Option<Meanwhile>,
 }
 
 impl Replicas {
@@ -69,6 +74,7 @@ impl Replicas {
             rows: 0,
             hashes: 0,
             asked: 0,
+            before_merge: None,
         }
     }
 
@@ -122,6 +128,12 @@ impl Replicas {
     }
 
     fn perform(&mut self, me: NodeId, effect: Effect) -> Completion {
+        let merges = |op: &Op| matches!(op, Op::Merge { table: Table::Object, .. });
+        if matches!(&effect, Effect::Commit { at, batch } if *at == me && batch.ops.iter().any(merges))
+            && let Some(meanwhile) = self.before_merge.take()
+        {
+            meanwhile(self);
+        }
         match effect {
             Effect::Read { at, .. } if self.down.contains(&at) => {
                 Completion::Read(Err(PeerError::Unreachable))

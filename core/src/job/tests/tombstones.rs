@@ -110,6 +110,28 @@ fn a_replica_that_was_away_brings_nothing_back() {
     cluster.is_empty();
 }
 
+/// A node that was away comes back. Another has just read its old row when that one hears of the tombstone, so that everybody has it,
+/// and it is forgotten everywhere: then the old row, which is still on its way, would come back to life.
+#[test]
+fn what_a_peer_had_a_moment_ago_does_not_outlive_its_tombstone() {
+    let mut cluster = three();
+    cluster.everywhere(vec![object(1, blocks(5))]);
+    for at in [1, 2] {
+        cluster.apply(at, vec![object(2, Content::Deleted)]);
+    }
+    cluster.pass(LONG);
+    cluster.before_merge = Some(Box::new(|cluster| {
+        assert!(matches!(cluster.run(3, Job::Sync), Verdict::Synced { .. }));
+        assert_eq!(cluster.run(1, Job::Queue), Verdict::Done);
+        cluster.has(Table::Object, 0);
+    }));
+    assert!(matches!(cluster.run(2, Job::Sync), Verdict::Synced { .. }));
+    assert!(cluster.before_merge.is_none(), "the old row was on its way");
+    cluster.has(Table::Object, 0);
+    cluster.settle();
+    cluster.is_empty();
+}
+
 #[test]
 fn a_tombstone_that_one_replica_lacks_is_kept() {
     let mut cluster = three();
