@@ -392,16 +392,24 @@ impl Body<'_> {
         Ok(())
     }
 
-    /// Puts a job into the queue. The same job due at the same time is one row.
+    /// Puts a job into the queue, not before `due`. One that is queued for the same time already may be under way, and have looked
+    /// before this change: it is another row, a millisecond later.
     pub(super) fn enqueue(&mut self, due: Timestamp, job: &Job) -> Result<(), StoreError> {
         if let Job::Fetch { block } = job {
             let row = FetchRow { queued: due };
             return self.writer.put(Table::Fetch, &key::block_count(*block), &table::encode(&row));
         }
         let value = table::encode(job);
-        let mut key = due.0.to_be_bytes().to_vec();
-        key.extend_from_slice(&blake3::hash(&value).as_bytes()[..8]);
-        self.writer.put(Table::Queue, &key, &value)
+        let hash = blake3::hash(&value);
+        let mut due = due.0;
+        loop {
+            let mut key = due.to_be_bytes().to_vec();
+            key.extend_from_slice(&hash.as_bytes()[..8]);
+            if self.writer.get(Table::Queue, &key)?.is_none() {
+                return self.writer.put(Table::Queue, &key, &value);
+            }
+            due = due.saturating_add(1);
+        }
     }
 
     fn reap(&mut self, block: Hash) -> Result<(), StoreError> {

@@ -401,3 +401,15 @@ fn the_data_of_a_part_that_comes_too_late_is_dropped() {
         assert!(queue(&store).contains(&(AT, job)), "after {end:?}");
     }
 }
+
+/// The one that is there may be under way, and have looked before what is to be seen now.
+#[test]
+fn a_job_that_is_queued_again_at_once_runs_again() {
+    let mut store = MapStore::default();
+    let job = Job::Reap { block: Hash([1; 32]) };
+    for _ in 0..2 {
+        run(&mut store, vec![Op::Enqueue { due: AT, job: job.clone() }]);
+    }
+    let rows: Vec<_> = store.rows(Table::Queue).map(|(_, value)| value.to_vec()).collect();
+    assert_eq!(rows, [table::encode(&job), table::encode(&job)]);
+}
