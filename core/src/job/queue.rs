@@ -198,7 +198,12 @@ async fn one(cx: Cx, view: &View, row_key: Vec<u8>, mut job: Job) -> Result<(), 
             void::drop_listed(cx, view, listed, unless.as_deref()).await
         }
         Job::TidyUpload { position, upload } => {
-            upload::tidy_upload(cx, view, *position, *upload).await
+            let done = upload::tidy_upload(cx, view, *position, *upload).await;
+            done.map(|done| {
+                if !done {
+                    again = Some(patience(cx.now().wall, upload.stamp().wall(), WHILE_OPEN));
+                }
+            })
         }
         Job::Collect { .. } => panic!("tombstones are collected by the page"),
         Job::Reap { .. } => panic!("blocks are reaped by the page"),

@@ -47,39 +47,43 @@ pub(super) async fn clear(cx: Cx, view: &View, listed: Listed) -> Result<(), Pee
 }
 
 /// Queues the data of those parts for dropping that the completed object does not name, and forgets all part rows. The object
-/// may have been deleted since: then its manifest is gone or going, and whatever part is left goes too.
+/// may have been deleted since: then its manifest is gone or going, and whatever part is left goes too. False if that is to be
+/// looked at again later.
 pub(super) async fn tidy_upload(
     cx: Cx,
     view: &View,
     position: Position,
     upload: VersionId,
-) -> Result<(), PeerError> {
+) -> Result<bool, PeerError> {
     let mut named = named(cx, view, position, upload).await?;
     let listed = Listed { position, id: upload };
     let own = !quorum::is_sole(view, position);
     if own {
         if !view.ring.holders(position).contains(&view.node) {
-            // It is others' now. They have heard of the completion themselves, and rows that are left here are offloaded.
-            return Ok(());
+            // It is others' now. They have heard of the completion themselves, and rows that are left here are offloaded. Until
+            // then a further layout may give the position back to this node, with these rows.
+            let (from, until) = range(key::part(position, upload, 0));
+            let left = scan_local(cx, view, Table::Part, from, until, 1).await?;
+            return Ok(left.rows.is_empty());
         }
         let fate = void::fate(cx, view, listed).await?;
         if fate == Some(IntentRow::Dropped) {
             // The object is gone already, and so is the upload.
-            return Ok(());
+            return Ok(true);
         }
         if named.is_empty() || has_others(cx, view, listed, &named).await? {
             // A completion may have been applied where nobody was asked.
             named = named_anywhere(cx, view, listed).await?;
         }
         if named.is_empty() {
-            return drop_unnamed(cx, view, listed).await;
+            return drop_unnamed(cx, view, listed).await.map(|()| true);
         }
         if fate != Some(IntentRow::Done) {
             // From now on rows of parts are void, whoever brings them.
             commit(cx, view, position, vec![intent_row(position, upload, IntentRow::Done)]).await?;
         }
     }
-    Whose { cx, view, position, own }.drop_parts(upload, &named).await
+    Whose { cx, view, position, own }.drop_parts(upload, &named).await.map(|()| true)
 }
 
 /// Ends what is left of an upload that was completed, as is said here, and that nobody knows an object of: the object has been

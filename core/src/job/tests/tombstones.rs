@@ -275,6 +275,23 @@ fn parts() -> Vec<Op> {
     [data(5), data(6), vec![row(1, 5), row(2, 6)]].concat()
 }
 
+/// Before it has let go of the rows of what is no longer its, it is given that back.
+#[test]
+fn a_position_that_comes_back_is_tidied() {
+    let mut cluster = three();
+    cluster.everywhere(parts());
+    cluster.everywhere(completed());
+    cluster.layouts = vec![layout(2, &[1, 2])];
+    for at in 1..=3 {
+        assert_eq!(cluster.run(at, Job::Queue), Verdict::Done);
+    }
+    assert_eq!([1, 2, 3].map(|at| cluster.count_rows(at, Table::Part)), [0, 0, 2]);
+    cluster.layouts = vec![layout(3, &[1, 2, 3])];
+    cluster.settle();
+    cluster.has(Table::Part, 0);
+    cluster.has(Table::BlockList, 2);
+}
+
 #[test]
 fn a_completed_upload_keeps_what_it_names_on_every_replica() {
     let mut cluster = three();
