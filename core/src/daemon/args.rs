@@ -4,7 +4,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 
 use argh::FromArgs;
 
-use crate::s3::bucket::name;
+use crate::{daemon::config, s3::bucket::name};
 
 /// What the process was asked to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Invocation {
         /// The file.
         config: String,
     },
-    /// Print this on stdout and exit with 0: `--help`, `--version`.
+    /// Print this on stdout and exit with 0: `--help`, `--version`, `config-reference`.
     Say(String),
     /// Print this on stderr and exit with [`EXIT_USAGE`].
     Misused(String),
@@ -58,7 +58,13 @@ enum Command {
     Quickstart(Quickstart),
     Serve(Serve),
     Check(Check),
+    Reference(Reference),
 }
+
+/// Print the reference of all options of a configuration file, as Markdown.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "config-reference")]
+struct Reference {}
 
 /// Run the node that a configuration file describes.
 #[derive(FromArgs, Debug)]
@@ -136,6 +142,9 @@ pub fn parse(program: &str, args: &[String]) -> Invocation {
         }
         Ok(TopLevel { command: Some(Command::Check(Check { config })), .. }) => {
             Invocation::Check { config }
+        }
+        Ok(TopLevel { command: Some(Command::Reference(Reference {})), .. }) => {
+            Invocation::Say(config::reference())
         }
         Ok(TopLevel { command: None, .. }) => {
             Invocation::Misused(with_hint(program, "Say what to do, for example `quickstart`."))

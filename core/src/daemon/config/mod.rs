@@ -4,6 +4,7 @@
 
 mod keys;
 mod reader;
+mod reference;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ use self::{
     reader::{At, Reader, Table},
     secrets::Secrets,
 };
-pub use self::{reader::Problem, secrets::SecretFile};
+pub use self::{reader::Problem, reference::reference, secrets::SecretFile};
 use crate::{
     block::{
         files::{DataDir, DataFsync},

@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         table: &'t DeTable<'i>,
     ) -> Table<'t, 'i> {
         for key in table.keys() {
-            if !section.keys.contains(&key.get_ref().as_ref()) {
+            if !section.has(key.get_ref()) {
                 let line = self.line(key.span().start);
                 self.wrong(line, unknown(section, key.get_ref()));
             }
@@ -108,6 +108,12 @@ impl<'a> Reader<'a> {
         must: &str,
         read: impl FnOnce(&'t DeValue<'i>) -> Option<T>,
     ) -> Option<At<T>> {
+        // So that the table of keys, and the reference, has every key that is read.
+        assert!(
+            table.section.has(key),
+            "{} is read, and in no table of keys",
+            full(table.section, key)
+        );
         let value = table.table.get(key)?;
         let line = self.line(value.span().start);
         let found = read(value.get_ref());

@@ -5,7 +5,7 @@ use crate::id::NodeId;
 
 /// A machine with a few files and variables.
 #[derive(Default)]
-struct Machine {
+pub(super) struct Machine {
     env: BTreeMap<&'static str, &'static str>,
     files: BTreeMap<&'static str, (&'static str, u32)>,
 }
@@ -14,7 +14,7 @@ const SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbcc
 const TOKEN: &str = "a token that nobody guesses";
 
 impl Machine {
-    fn with_files() -> Self {
+    pub fn with_files() -> Self {
         let files = BTreeMap::from([
             (
                 "/etc/mews/rpc_secret",
@@ -33,7 +33,7 @@ impl Machine {
         Self { env: BTreeMap::new(), files }
     }
 
-    fn read(&self, text: &str, mode: u32) -> Result<Checked, Problems> {
+    pub fn read(&self, text: &str, mode: u32) -> Result<Checked, Problems> {
         let env = |name: &str| self.env.get(name).map(|value| (*value).to_owned());
         let file = |path: &str| match self.files.get(path) {
             Some((text, mode)) => {
