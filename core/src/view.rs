@@ -432,6 +432,8 @@ pub struct Config {
     pub pace: Pace,
     /// How many copies a cluster's first layout makes; from then on, the layouts say.
     pub replication_factor: u16,
+    /// Whether changes are on the disk before they are acknowledged, and not only with the operating system.
+    pub metadata_fsync: bool,
 }
 
 impl Default for Config {
@@ -450,6 +452,7 @@ impl Default for Config {
             consistency: Consistency::Consistent,
             pace: Pace::Normal,
             replication_factor: 3,
+            metadata_fsync: true,
         }
     }
 }

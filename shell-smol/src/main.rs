@@ -33,7 +33,7 @@ use mews_core::{
     http::limits::Limits,
     node::{ADMIN_CONNECTIONS, Api},
 };
-use mews_host::{machine::system, place::Place, process};
+use mews_host::{journal, machine::system, place::Place, process};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     low_level::pipe,
@@ -106,6 +106,7 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     for serving in [s3, admin].into_iter().flatten() {
         left += serving.await;
     }
+    journal::end(&host.db);
     log::info!("{}", texts::stopped(left));
     match failed {
         None => Ok(()),

@@ -29,7 +29,7 @@ use mews_core::{
     http::limits::Limits,
     node::{ADMIN_CONNECTIONS, Api},
 };
-use mews_host::{machine::system, place::Place, process};
+use mews_host::{journal, machine::system, place::Place, process};
 use tokio::{
     net::TcpListener,
     runtime,
@@ -107,6 +107,7 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     for serving in [s3, admin].into_iter().flatten() {
         left += serving.await.map_err(|error| Trouble::System { reason: error.to_string() })?;
     }
+    journal::end(&host.db);
     log::info!("{}", texts::stopped(left));
     match failed {
         None => Ok(()),

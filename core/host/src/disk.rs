@@ -58,7 +58,7 @@ fn entry(name: &std::ffi::OsStr, meta: &fs::Metadata) -> DirEntry {
 }
 
 /// The directory that a file's name is in.
-fn parent(path: &Path) -> &Path {
+pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -66,7 +66,10 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// Makes the names in a directory durable.
-fn sync_dir(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// The file system's.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 

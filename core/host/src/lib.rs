@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod clock;
 pub mod config;
 pub mod disk;
+pub mod journal;
 pub mod line;
 pub mod logger;
 pub mod machine;

@@ -34,6 +34,12 @@ pub fn system(error: std::io::Error) -> Trouble {
     Trouble::System { reason: error.to_string() }
 }
 
+/// Tells this start of the machine from all others; empty if the operating system doesn't.
+pub fn start_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
 /// Whether the processor has instructions for AES.
 pub fn has_aes() -> bool {
     #[cfg(target_arch = "x86_64")]

@@ -32,6 +32,7 @@ use rustix::fs::FlockOperation;
 use crate::{
     clock::Clock,
     disk::{self, StdDisk},
+    journal,
     machine::{self, random},
 };
 
@@ -128,12 +129,18 @@ impl Place {
             path: self.meta.join(plan::DATABASE).display().to_string(),
             reason: error.to_string(),
         };
+        let torn = journal::replay(&db, &self.meta)?;
         let last = starts.last();
-        if db.boot() <= last {
+        let older = db.boot() <= last;
+        if torn || older {
             let alone = layouts::is_alone(id, state.load()?.layout.as_deref());
-            log::warn!("{}", texts::older_database(alone));
+            let text =
+                if older { texts::older_database(alone) } else { texts::unsynced_lost(alone) };
+            log::warn!("{text}");
             db.count_on(last, !alone).map_err(database)?;
         }
+        // Not before what is left of the last one is on the disk.
+        journal::end_last(&self.meta)?;
         let look =
             db.snapshot().and_then(|rows| Ok((read::holds_blocks(&rows)?, read::synced(&rows)?)));
         let (used_before, synced) = look.map_err(database)?;
@@ -168,6 +175,9 @@ impl Place {
             );
         }
         let (db, files) = (Arc::new(db), Arc::new(files));
+        if !config.metadata_fsync {
+            journal::begin(&db, &self.meta)?;
+        }
         Ok(Opened { clock, id, key, secret, node, db, files, state, reserve })
     }
 

@@ -86,6 +86,7 @@ pub(super) async fn here(cx: Cx, view: &View, call: Call, body: &[u8]) -> Result
             "rustVersion": env!("CARGO_PKG_RUST_VERSION"),
             "dbEngine": "redb",
             "program": "mews",
+            "metadataFsync": view.config.metadata_fsync,
         })),
         Call::GetNodeStatistics => stored::here(cx, view).await,
         Call::LaunchRepairOperation => worker::launch(cx, view, document(body)?).await,

@@ -15,6 +15,10 @@ pub const ADMIN_TOKEN: &str = "admin.token";
 pub const LOCK: &str = "mews.lock";
 /// Of the metadata directory: the database. It holds secrets, so [`SECRET_MODE`].
 pub const DATABASE: &str = "db.redb";
+/// Of the metadata directory: changes that are not synced yet, where `metadata_fsync = false`. It holds secrets, so [`SECRET_MODE`].
+pub const JOURNAL: &str = "journal";
+/// Of the metadata directory: a journal that was found beside a database that it is not of.
+pub const FOREIGN_JOURNAL: &str = "journal.foreign";
 /// Of the metadata directory: the node's private key, hexadecimal. [`SECRET_MODE`].
 pub const NODE_KEY: &str = "node_key";
 /// Of the metadata directory: what all nodes of the cluster know and nobody else, hexadecimal. [`SECRET_MODE`].

@@ -154,6 +154,16 @@ pub fn older_database(alone: bool) -> &'static str {
     }
 }
 
+/// What is logged at a start after the machine went down while changes were not synced. `alone` if no other node has anything.
+pub fn unsynced_lost(alone: bool) -> &'static str {
+    if alone {
+        "metadata_fsync was false when this machine went down: what was acknowledged in the last second before that may be lost"
+    } else {
+        "metadata_fsync was false when this machine went down: this node answers for none of its rows before it has fetched from the \
+         others what was acknowledged in the last second before that"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ mod batch;
 pub mod digest;
 pub mod group;
 mod hook;
+pub mod journal;
 mod list;
 pub mod map;
 pub mod read;
@@ -155,6 +156,10 @@ pub const SYNCED_KEY: &[u8] = b"synced";
 /// Key of the row in [`Table::Meta`] that counts the tombstones that were collected here: a big-endian `u64`. Whoever merges rows that
 /// another node had a moment ago makes sure that none was collected meanwhile: it may have been what kept such a row from coming back.
 pub const COLLECTED_KEY: &[u8] = b"collected";
+
+/// Key of the row in [`Table::Meta`] that says up to which record of the [`journal`] its changes are in the database: a big-endian
+/// `u64`. It is there once there has been a journal.
+pub const JOURNAL_KEY: &[u8] = b"journal";
 
 /// Why the local database could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,11 @@
 //! The tables in redb, over a backend that the shell injects: a file, or the simulator's disk that tears and forgets.
 //!
-//! Every commit is durable and saves the allocator's state ("quick repair"), so that reopening after a kill takes
+//! Every commit is durable, unless there is a [journal](super::journal), and saves the allocator's state ("quick repair"), so that reopening after a kill takes
 //! milliseconds at any size. Measured, with the price: two flushes a commit instead of one, which group commit shares among
 //! all who wait.
+
+mod error;
+mod unsynced;
 
 use std::{
     cell::OnceCell,
@@ -13,11 +16,14 @@ use std::{
 };
 
 use ::redb::{
-    AccessGuard, Builder, Database, DatabaseError, ReadOnlyTable, ReadTransaction,
-    ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, StorageError,
-    TableDefinition, TableHandle, WriteTransaction,
+    AccessGuard, Builder, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
+    ReadableTable, ReadableTableMetadata, StorageBackend, TableDefinition, TableHandle,
+    WriteTransaction,
 };
 
+pub use self::error::OpenError;
+use self::unsynced::Journal;
+pub use self::unsynced::Replayed;
 use super::{
     BOOT_KEY, Batch, Cursor, FINGERPRINTED_KEY, FORMAT_KEY, Outcome, SYNCED_KEY, Snapshot,
     StoreError, Table, Writer,
@@ -43,121 +49,6 @@ fn engine(error: impl Into<::redb::Error>) -> StoreError {
     StoreError::Engine(error.into().to_string())
 }
 
-/// Why a database was not opened. The text says what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OpenError {
-    /// It is not a database of Mews.
-    Foreign(String),
-    /// It was written by a later Mews.
-    Newer {
-        /// Its format.
-        format: u32,
-    },
-    /// It is damaged.
-    Damaged(String),
-    /// Another process has it open.
-    Busy,
-    /// The disk failed. The text is the operating system's.
-    Disk(String),
-}
-
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Foreign(reason) => write!(
-                f,
-                "the metadata database is not one of Mews ({reason}). Check that the metadata directory is the right one; \
-                 nothing in it was changed"
-            ),
-            Self::Newer { format } => write!(
-                f,
-                "the metadata database has format {format}, and this Mews knows up to {}. Start the newer Mews that wrote it; \
-                 nothing was changed",
-                FORMAT.1
-            ),
-            Self::Damaged(reason) => write!(
-                f,
-                "the metadata database is damaged ({reason}). Stop here and copy the metadata directory away before anything \
-                 else; then put back a snapshot of it, or move the database aside and let this node start empty where other \
-                 nodes hold its data. The files of the blocks are not affected. Check the disk before using it again"
-            ),
-            Self::Busy => write!(
-                f,
-                "the metadata database is in use by another process. Is this daemon running already?"
-            ),
-            Self::Disk(reason) => write!(
-                f,
-                "the metadata database cannot be read or written: {reason}. Check the disk, its free space, and the \
-                 permissions of the metadata directory"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is not ours and may grow")]
-impl From<DatabaseError> for OpenError {
-    fn from(error: DatabaseError) -> Self {
-        match error {
-            DatabaseError::DatabaseAlreadyOpen => Self::Busy,
-            DatabaseError::UpgradeRequired(format) => {
-                Self::Foreign(format!("a redb file of the old format {format}"))
-            }
-            DatabaseError::RepairAborted => Self::Damaged("its repair did not finish".to_owned()),
-            DatabaseError::Storage(error) => error.into(),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is not ours and may grow")]
-impl From<StorageError> for OpenError {
-    fn from(error: StorageError) -> Self {
-        match error {
-            StorageError::Corrupted(reason) => Self::Damaged(reason),
-            // What redb says of a file that does not begin as its own do.
-            StorageError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                Self::Foreign(error.to_string())
-            }
-            StorageError::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Self::Damaged("the file is cut short".to_owned())
-            }
-            other => Self::Disk(other.to_string()),
-        }
-    }
-}
-
-#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is not ours and may grow")]
-impl From<::redb::TableError> for OpenError {
-    fn from(error: ::redb::TableError) -> Self {
-        match error {
-            ::redb::TableError::Storage(error) => error.into(),
-            other => Self::Foreign(other.to_string()),
-        }
-    }
-}
-
-#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is not ours and may grow")]
-impl From<::redb::TransactionError> for OpenError {
-    fn from(error: ::redb::TransactionError) -> Self {
-        match error {
-            ::redb::TransactionError::Storage(error) => error.into(),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is not ours and may grow")]
-impl From<::redb::CommitError> for OpenError {
-    fn from(error: ::redb::CommitError) -> Self {
-        match error {
-            ::redb::CommitError::Storage(error) => error.into(),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
 /// One open database. Reads from any thread; commits from the shell's one writer.
 pub struct Db {
     database: Database,
@@ -166,6 +57,8 @@ pub struct Db {
     /// The snapshot of the last commit, if anybody has asked for one since: opening one, and its tables, costs more than a
     /// read from it.
     latest: Mutex<Option<Arc<DbSnapshot>>>,
+    /// Where commits go that are not synced one by one. Locked for the whole of each commit, so that the two have one order.
+    journal: Mutex<Option<Journal>>,
 }
 
 impl Db {
@@ -195,7 +88,7 @@ impl Db {
             let database = builder.create_with_backend(backend)?;
             let boot = count_boot(&database)?;
             fingerprint(&database)?;
-            Ok(Self { database, delays, boot, latest: Mutex::default() })
+            Ok(Self { database, delays, boot, latest: Mutex::default(), journal: Mutex::default() })
         };
         // redb trusts the pages of a file that was closed cleanly, so rot in it may surface as a panic.
         catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
@@ -253,7 +146,7 @@ impl Db {
         Ok(snapshot)
     }
 
-    /// Applies these batches in order, in one transaction, and commits it durably. Gives what became of each: a refused or
+    /// Applies these batches in order, in one transaction, and commits it: durably, or to the [journal](Db::unsynced). Gives what became of each: a refused or
     /// damaged batch changes nothing and does not disturb its neighbours.
     ///
     /// # Errors
@@ -266,18 +159,24 @@ impl Db {
         // A batch that cannot be applied leaves half of itself in the transaction. So the transaction is given up and done
         // again without it, which is dear, and as rare as a damaged row.
         let mut damaged: BTreeMap<usize, StoreError> = BTreeMap::new();
+        let mut journal = self.journal();
         loop {
             let mut transaction = self.database.begin_write().map_err(engine)?;
-            transaction.set_quick_repair(true);
+            match *journal {
+                Some(_) => transaction.set_durability(Durability::None).map_err(engine)?,
+                None => transaction.set_quick_repair(true),
+            }
             match self.apply_all(batches, &transaction, &damaged) {
                 Ok(outcomes) => {
                     let applied =
                         outcomes.iter().any(|outcome| matches!(outcome, Ok(Outcome::Applied(_))));
                     if applied {
+                        if let Some(journal) = &mut *journal {
+                            journal.append(batches, &outcomes, &transaction)?;
+                        }
                         transaction.commit().map_err(engine)?;
-                        // Before anybody is told: whoever knows of the commit reads it.
-                        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-                        drop(latest.take());
+                        self.committed();
+                        self.checkpoint_if_full(&mut journal)?;
                     } else {
                         transaction.abort().map_err(engine)?;
                     }
@@ -293,6 +192,12 @@ impl Db {
                 }
             }
         }
+    }
+
+    /// Before anybody is told: whoever knows of a commit reads it.
+    fn committed(&self) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(latest.take());
     }
 
     fn apply_all(

@@ -11,6 +11,8 @@ use crate::{
 /// Runs all of it against `binary`.
 pub(crate) fn run(binary: &Path) {
     what_quickstart_began_is_served_from_a_file(binary);
+    changes_that_are_not_synced_outlive_the_process(binary);
+    every_option_is_explained(binary);
     mistakes_are_all_said_and_nothing_is_started(binary);
     directories_are_looked_at(binary);
 }
@@ -47,6 +49,49 @@ fn what_quickstart_began_is_served_from_a_file(binary: &Path) {
     assert_eq!(signed::put(&daemon, "more", b"from serve").status, 200);
     daemon.restart();
     assert_eq!(signed::get(&daemon, "more").body, b"from serve");
+}
+
+/// With `metadata_fsync = false`, a kill loses nothing, and a clean stop leaves nothing to apply again.
+fn changes_that_are_not_synced_outlive_the_process(binary: &Path) {
+    let mut daemon = Daemon::start(binary);
+    let dir = daemon.dir().display().to_string();
+    let text = format!(
+        r#"
+        metadata_dir = "{dir}/meta"
+        data_dir = "{dir}/data"
+        metadata_fsync = false
+        rpc_bind_addr = "127.0.0.1:0"
+        [s3_api]
+        api_bind_addr = "127.0.0.1:0"
+        "#
+    );
+    let config = daemon.dir().join("mews.toml");
+    write(&config, &text, 0o644);
+    let journal = daemon.dir().join("meta/journal");
+    daemon.restart_as_configured(&config);
+    assert!(daemon.output().contains("metadata_fsync = false: a power failure"), "not said aloud");
+    for round in 0..3 {
+        for number in 0..20 {
+            let answer = signed::put(&daemon, &format!("{round}-{number}"), b"acknowledged");
+            assert_eq!(answer.status, 200);
+        }
+        assert!(journal.exists());
+        daemon.kill_and_restart();
+        for number in 0..20 {
+            let answer = signed::get(&daemon, &format!("{round}-{number}"));
+            assert_eq!(answer.body, b"acknowledged", "object {number} of round {round}");
+        }
+    }
+    assert!(daemon.terminate().success(), "{}", daemon.output());
+    assert!(!journal.exists(), "a clean stop syncs");
+    daemon.start_again();
+    assert_eq!(signed::get(&daemon, "2-19").body, b"acknowledged");
+}
+
+fn every_option_is_explained(binary: &Path) {
+    let printed = output(binary, &["config-reference"]);
+    let reference = include_str!("../../../core/CONFIGURATION.md");
+    assert!(printed.status.success() && String::from_utf8_lossy(&printed.stdout) == reference);
 }
 
 fn mistakes_are_all_said_and_nothing_is_started(binary: &Path) {

@@ -122,7 +122,7 @@ pub(super) const TOP: Section = Section {
             "metadata_fsync",
             Value("true"),
             "true",
-            "Whether a change of metadata is on the disk before it is acknowledged. It must be `true` so far.",
+            "Whether a change of metadata is on the disk before it is acknowledged. If not, it is with the operating system, and on the disk about a second later: nothing is lost when the daemon dies, and up to a second's changes when the machine does.",
         ),
         key(
             "data_fsync",

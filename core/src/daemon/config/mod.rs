@@ -142,9 +142,6 @@ fn setup(reader: &mut Reader<'_>, source: &Source<'_>, top: Table<'_, '_>) -> Op
     let rpc = rpc.map_or_else(|| RPC_ADDRESS.parse().ok(), |rpc| Some(rpc.value));
     let s3 = s3_api.and_then(|table| reader.address(table, "api_bind_addr"));
     let admin_address = admin.and_then(|table| reader.address(table, "api_bind_addr"));
-    if reader.bool(top, "metadata_fsync") == Some(false) {
-        reader.lacks("metadata_fsync = false is not offered yet: every change is synced before it is acknowledged");
-    }
     let words = [("batch", DataFsync::Batch), ("each", DataFsync::Each), ("off", DataFsync::Off)];
     let data_fsync = reader.word(top, "data_fsync", &words).unwrap_or_default();
     let before = reader.problems.len();
@@ -200,6 +197,7 @@ fn config(reader: &mut Reader<'_>, top: Table<'_, '_>, s3: Option<Table<'_, '_>>
         compression: compression(reader, top).unwrap_or(defaults.compression),
         consistency,
         replication_factor: copies.unwrap_or(defaults.replication_factor),
+        metadata_fsync: reader.bool(top, "metadata_fsync").unwrap_or(defaults.metadata_fsync),
         inline_max: defaults.inline_max,
         index_shards: defaults.index_shards,
         block_delay: defaults.block_delay,
@@ -368,6 +366,9 @@ fn distinct(reader: &mut Reader<'_>, all: &[Option<Listen>]) {
     }
 }
 
+/// What is said of `metadata_fsync = false`.
+pub const UNSYNCED: &str = "metadata_fsync = false: a power failure may take what this node acknowledged in the last second";
+
 /// What is allowed, and should be said aloud.
 fn notes(setup: &Setup) -> Vec<String> {
     let mut notes = Vec::new();
@@ -377,6 +378,9 @@ fn notes(setup: &Setup) -> Vec<String> {
         Consistency::Dangerous => notes.push(
             "consistency_mode = \"dangerous\": reads may miss what was written, and an acknowledged write may be lost with one node".to_owned(),
         ),
+    }
+    if !setup.config.metadata_fsync {
+        notes.push(UNSYNCED.to_owned());
     }
     if setup.data_fsync == DataFsync::Off {
         notes.push("data_fsync = \"off\": a power failure may take acknowledged objects' data on this node".to_owned());
