@@ -2,6 +2,7 @@
 
 mod admin;
 mod bench;
+mod doctor;
 
 use std::{io::Write, process::ExitCode};
 
@@ -44,6 +45,7 @@ struct TopLevel {
 
 #[derive(FromArgs, Debug)]
 #[argh(subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it in the life of a process")]
 enum Command {
     Status(admin::args::Status),
     Health(admin::args::Health),
@@ -55,6 +57,7 @@ enum Command {
     Block(admin::args::Block),
     JsonApi(admin::args::JsonApi),
     Bench(bench::Args),
+    Doctor(doctor::Args),
 }
 
 fn main() -> ExitCode {
@@ -75,13 +78,12 @@ fn main() -> ExitCode {
             say(&mut std::io::stdout(), &text, DONE)
         }
         Ok(TopLevel { command: None, .. }) => misused("say what to do, for example `status`"),
-        Ok(TopLevel { command: Some(Command::Bench(args)), .. }) => match bench::run(args) {
-            Ok(()) => ExitCode::from(DONE),
-            Err(bench::Failure::Usage(reason)) => misused(&reason),
-            Err(bench::Failure::Failed(reason)) => {
-                say(&mut std::io::stderr(), &format!("{program}: {reason}\n"), FAILED)
-            }
-        },
+        Ok(TopLevel { command: Some(Command::Bench(args)), .. }) => {
+            ended(&program, bench::run(args))
+        }
+        Ok(TopLevel { command: Some(Command::Doctor(args)), .. }) => {
+            ended(&program, doctor::run(args))
+        }
         Ok(TopLevel { command: Some(command), admin, token, dir, json, .. }) => {
             let target = admin::Target { url: admin, token, dir };
             match operate(command, target) {
@@ -103,6 +105,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// The exit code of a command that has printed what it found.
+fn ended(program: &str, result: Result<(), bench::Failure>) -> ExitCode {
+    let (text, code) = match result {
+        Ok(()) => return ExitCode::from(DONE),
+        Err(bench::Failure::Usage(reason)) => {
+            let hint = format!("Run `{program} --help` for what is understood.");
+            (format!("{program}: {}\n{hint}\n", reason.trim_end()), USAGE)
+        }
+        Err(bench::Failure::Failed(reason)) => (format!("{program}: {reason}\n"), FAILED),
+    };
+    say(&mut std::io::stderr(), &text, code)
+}
+
 /// Does what an operator asks.
 fn operate(command: Command, target: admin::Target) -> Result<admin::Done, admin::Failure> {
     let client = admin::Client::new(target)?;
@@ -116,16 +131,16 @@ fn operate(command: Command, target: admin::Target) -> Result<admin::Done, admin
         Command::Worker(args) => admin::worker(&client, args),
         Command::Block(args) => admin::block(&client, args),
         Command::JsonApi(args) => admin::json_api(&client, &args),
-        Command::Bench(_) => {
-            Err(admin::Failure::Usage("`bench` does not use the Admin API".to_owned()))
+        Command::Bench(_) | Command::Doctor(_) => {
+            Err(admin::Failure::Usage("this command does not use the Admin API".to_owned()))
         }
     }
 }
 
 /// Moves the options that every command has to the front, where `argh` looks for them: people write them anywhere. Those of
-/// `bench` are its own.
+/// `bench` and `doctor` are their own.
 fn globals_first(words: Vec<String>) -> Vec<String> {
-    if words.iter().any(|word| word == "bench") {
+    if words.iter().any(|word| word == "bench" || word == "doctor") {
         return words;
     }
     let (mut front, mut rest) = (Vec::new(), Vec::new());

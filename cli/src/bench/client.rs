@@ -29,10 +29,12 @@ const JOINED_MAX: usize = 64 << 10;
 const FIELDS_MAX: usize = 64;
 
 /// A response.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
     /// The status code.
     pub status: u16,
+    /// The header fields, names in lower case, if the body was to be kept.
+    pub headers: Vec<(String, String)>,
     /// Bytes of the body.
     pub len: u64,
     /// The body, if it was to be kept or if the status is not a 2xx.
@@ -54,6 +56,7 @@ struct Head {
     status: u16,
     framing: Option<Framing>,
     close: bool,
+    headers: Vec<(String, String)>,
 }
 
 impl Client {
@@ -95,22 +98,23 @@ impl Client {
         self.filled = 0..0;
         let sent = send(&stream, &mut self.out, head, body).await;
         // A server may answer and close before it has read everything: its answer says more than the broken pipe.
-        let head = match (self.head(&stream).await, sent) {
+        let mut head = match (self.head(&stream, keep).await, sent) {
             (Ok(head), _) => head,
             (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(error),
         };
         let keep = keep || head.status >= 300;
-        let response = self.body(&stream, &head, is_head, keep).await?;
+        let mut response = self.body(&stream, &head, is_head, keep).await?;
+        response.headers = std::mem::take(&mut head.headers);
         if !head.close {
             self.stream = Some(stream);
         }
         Ok(response)
     }
 
-    async fn head(&mut self, stream: &Async<TcpStream>) -> io::Result<Head> {
+    async fn head(&mut self, stream: &Async<TcpStream>, keep: bool) -> io::Result<Head> {
         loop {
             let bytes = &self.buffer[self.filled.clone()];
-            if let Some((used, head)) = parse(bytes)? {
+            if let Some((used, head)) = parse(bytes, keep)? {
                 self.filled.start += used;
                 // Interim responses are not the answer.
                 if head.status >= 200 {
@@ -134,7 +138,7 @@ impl Client {
         is_head: bool,
         keep: bool,
     ) -> io::Result<Response> {
-        let mut response = Response { status: head.status, len: 0, body: Vec::new() };
+        let mut response = Response { status: head.status, ..Response::default() };
         if is_head || head.status == 204 || head.status == 304 {
             return Ok(response);
         }
@@ -191,7 +195,7 @@ async fn read(mut stream: &Async<TcpStream>, into: &mut [u8]) -> io::Result<usiz
 }
 
 /// The head at the beginning of `bytes`, and its length; nothing if it is not all there.
-fn parse(bytes: &[u8]) -> io::Result<Option<(usize, Head)>> {
+fn parse(bytes: &[u8], keep: bool) -> io::Result<Option<(usize, Head)>> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut fields);
     let used = match response.parse(bytes).map_err(|error| wrong(&error.to_string()))? {
@@ -202,8 +206,13 @@ fn parse(bytes: &[u8]) -> io::Result<Option<(usize, Head)>> {
         status: response.code.unwrap_or(0),
         framing: None,
         close: response.version == Some(0),
+        headers: Vec::new(),
     };
     for field in response.headers {
+        if keep {
+            let value = String::from_utf8_lossy(field.value).into_owned();
+            head.headers.push((field.name.to_ascii_lowercase(), value));
+        }
         if field.name.eq_ignore_ascii_case("content-length") {
             let len =
                 std::str::from_utf8(field.value).ok().and_then(|text| text.trim().parse().ok());

@@ -52,6 +52,17 @@ impl Outcome {
         self.errors.values().sum()
     }
 
+    /// Adds what was done in another stretch of time.
+    pub fn append(&mut self, other: &Self) {
+        let elapsed = self.elapsed + other.elapsed;
+        self.merge(other);
+        self.elapsed = elapsed;
+        self.own_cpu += other.own_cpu;
+        let both = |one: Option<Duration>, other: Option<Duration>| one.into_iter().chain(other);
+        self.cpu = both(self.cpu, other.cpu).reduce(|one, other| one + other);
+        self.peak = self.peak.max(other.peak);
+    }
+
     fn merge(&mut self, other: &Self) {
         self.elapsed = self.elapsed.max(other.elapsed);
         self.times.merge(&other.times);

@@ -3,14 +3,15 @@
 //! Connections are kept alive, each sends its next request when the last is answered. Payloads are made beforehand, and no
 //! byte of a body is looked at on the way, so that the generator costs little beside the store it measures.
 
-mod client;
+pub mod client;
+mod compare;
 mod histogram;
-mod load;
+pub mod load;
 mod process;
 mod report;
 mod stage;
 mod suite;
-mod target;
+pub mod target;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use argh::FromArgs;
 
+use compare::Side;
 use stage::Stage;
 use target::Target;
 use work::{Kind, Work};
@@ -33,7 +35,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    fn failed(reason: impl std::fmt::Display) -> Self {
+    /// It could not be done, for this reason.
+    pub fn failed(reason: impl std::fmt::Display) -> Self {
         Self::Failed(reason.to_string())
     }
 }
@@ -45,6 +48,7 @@ impl Failure {
     name = "bench",
     example = "64 connections, objects of 1 KiB, 10 seconds:\n  {command_name} put --size 1KiB --connections 64 --duration 10s",
     example = "The rows that Mews is measured by, with CPU and memory of the server:\n  {command_name} --suite --pid $(pidof mewsd)",
+    example = "Two stores in turn, and the ratio of the two:\n  {command_name} --suite --compare http://127.0.0.1:9000 --compare-dir ./other-data",
     example = "Another endpoint, credentials from the environment, as JSON:\n  AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=... \\\n    {command_name} get --endpoint http://10.0.0.2:9000 --json"
 )]
 pub struct Args {
@@ -100,6 +104,21 @@ pub struct Args {
     /// several for a cluster, which are added up
     #[argh(option)]
     pub pid: Vec<u32>,
+    /// another endpoint to measure in turn with the first, and to compare it with
+    #[argh(option)]
+    pub compare: Option<String>,
+    /// its access key id (default: the same key)
+    #[argh(option)]
+    pub compare_access_key: Option<String>,
+    /// its secret
+    #[argh(option)]
+    pub compare_secret_key: Option<String>,
+    /// its key is in DIR/credentials
+    #[argh(option)]
+    pub compare_dir: Option<String>,
+    /// like --pid, for the other endpoint
+    #[argh(option)]
+    pub compare_pid: Vec<u32>,
     /// leave the objects and the bucket there
     #[argh(switch)]
     pub keep: bool,
@@ -108,28 +127,72 @@ pub struct Args {
     pub json: bool,
 }
 
+impl Args {
+    fn place(&self) -> target::Place<'_> {
+        target::Place {
+            endpoint: &self.endpoint,
+            bucket: &self.bucket,
+            region: self.region.as_deref(),
+            access_key: self.access_key.as_deref(),
+            secret_key: self.secret_key.as_deref(),
+            dir: self.dir.as_deref(),
+        }
+    }
+}
+
+impl Args {
+    /// The endpoint to compare with.
+    fn other(&self) -> Option<target::Place<'_>> {
+        let endpoint = self.compare.as_deref()?;
+        let own = self.compare_access_key.is_some()
+            || self.compare_secret_key.is_some()
+            || self.compare_dir.is_some();
+        if !own {
+            return Some(target::Place { endpoint, ..self.place() });
+        }
+        Some(target::Place {
+            endpoint,
+            access_key: self.compare_access_key.as_deref(),
+            secret_key: self.compare_secret_key.as_deref(),
+            dir: self.compare_dir.as_deref(),
+            ..self.place()
+        })
+    }
+}
+
 /// Runs what was asked for and prints it. Fails as well if any measured operation failed.
 pub fn run(args: Args) -> Result<(), Failure> {
     let rows = plan(&args)?;
-    let target = Target::from_args(&args)?;
-    for pid in &args.pid {
+    let target = Target::new(&args.place())?;
+    for pid in args.pid.iter().chain(&args.compare_pid) {
         process::usage(*pid).map_err(|error| {
             Failure::Failed(format!(
-                "process {pid} cannot be observed: {error}. Is --pid the server's?"
+                "process {pid} cannot be observed: {error}. Is it the server's?"
             ))
         })?;
     }
-    let mut report = report::Report::new(&target, args.json, !args.pid.is_empty());
-    let mut stage = Stage::open(target, args.signed)?;
-    let result = rows.into_iter().try_for_each(|row| {
-        let outcome = stage.measure(&row, &args.pid)?;
-        report.row(&row, &outcome)
-    });
+    let other = args.other().map(|place| Target::new(&place)).transpose()?;
+    let observed = !args.pid.is_empty() || !args.compare_pid.is_empty();
+    let endpoints = [Some(&target), other.as_ref()].map(|each| each.map(|t| t.endpoint.clone()));
+    let mut report = report::Report::new(endpoints, args.json, observed);
+    let mut stages = vec![Side { stage: Stage::open(target, args.signed)?, pids: &args.pid }];
+    let result = match other.map(|other| Stage::open(other, args.signed)).transpose() {
+        Ok(other) => {
+            stages.extend(other.map(|stage| Side { stage, pids: &args.compare_pid }));
+            rows.into_iter().try_for_each(|row| {
+                let outcomes = compare::measure(&mut stages, &row)?;
+                report.row(&row, &outcomes)
+            })
+        }
+        Err(failure) => Err(failure),
+    };
     // What was put there is taken away again even when a row has failed.
-    let cleaned = if args.keep { Ok(()) } else { stage.clean() };
+    let clean = |side: &mut Side<'_>| if args.keep { Ok(()) } else { side.stage.clean() };
+    // The bucket is the first one's, if both are in the same store.
+    let cleaned = stages.iter_mut().rev().map(clean).collect::<Vec<_>>();
     result?;
     report.finish()?;
-    cleaned?;
+    cleaned.into_iter().collect::<Result<(), _>>()?;
     match report.errors() {
         0 => Ok(()),
         errors => Err(Failure::Failed(format!("{errors} operations failed"))),
@@ -153,6 +216,14 @@ fn plan(args: &Args) -> Result<Vec<Work>, Failure> {
     }
     if args.objects == Some(0) || args.count == Some(0) {
         return usage("--objects and --count must be at least 1");
+    }
+    if args.compare.is_none()
+        && (args.compare_access_key.is_some()
+            || args.compare_secret_key.is_some()
+            || args.compare_dir.is_some()
+            || !args.compare_pid.is_empty())
+    {
+        return usage("--compare-... is about the endpoint that --compare names");
     }
     match (args.suite, args.kind) {
         (true, Some(_)) => usage("say either what to do or --suite, not both"),

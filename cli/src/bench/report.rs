@@ -7,14 +7,18 @@ use std::{
 
 use serde::Serialize;
 
-use crate::bench::{Failure, load::Outcome, target::Target, work::Work};
+use crate::bench::{Failure, load::Outcome, work::Work};
 
 /// Gathers and prints.
 pub struct Report {
     endpoint: String,
+    /// The one that it is compared with.
+    other: Option<String>,
     json: bool,
     observed: bool,
     rows: Vec<Row>,
+    /// Of the other endpoint, as many.
+    others: Vec<Row>,
     errors: u64,
 }
 
@@ -56,6 +60,54 @@ struct Document<'a> {
     version: &'a str,
     endpoint: &'a str,
     rows: &'a [Row],
+    /// Only with `--compare`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared: Option<Compared<'a>>,
+}
+
+#[derive(Serialize)]
+struct Compared<'a> {
+    endpoint: &'a str,
+    rows: &'a [Row],
+    ratios: Vec<Ratio>,
+}
+
+/// The first endpoint's figures, divided by the other's; none where the other's are zero.
+#[derive(Serialize)]
+struct Ratio {
+    work: String,
+    operations_per_second: Option<f64>,
+    p50: Option<f64>,
+    p99: Option<f64>,
+    server_cpu: Option<f64>,
+}
+
+impl Ratio {
+    fn new(one: &Row, other: &Row) -> Self {
+        let divided = |one: f64, other: f64| (other > 0.0).then(|| one / other);
+        let cpu = one.server_cpu_us_per_operation.zip(other.server_cpu_us_per_operation);
+        Self {
+            work: one.work.clone(),
+            operations_per_second: divided(one.operations_per_second, other.operations_per_second),
+            p50: divided(one.latency_ms.p50, other.latency_ms.p50),
+            p99: divided(one.latency_ms.p99, other.latency_ms.p99),
+            server_cpu: cpu.and_then(|(one, other)| divided(one, other)),
+        }
+    }
+
+    fn line(&self) -> String {
+        let times = |ratio: Option<f64>| {
+            ratio.map_or_else(|| "-".to_owned(), |ratio| format!("x{ratio:.2}"))
+        };
+        let cpu = self.server_cpu.map(|_| format!("  CPU/op {}", times(self.server_cpu)));
+        format!(
+            "  ratio 1 to 2: ops/s {}  p50 {}  p99 {}{}\n",
+            times(self.operations_per_second),
+            times(self.p50),
+            times(self.p99),
+            cpu.unwrap_or_default()
+        )
+    }
 }
 
 impl Row {
@@ -95,10 +147,10 @@ fn millis(time: Duration) -> f64 {
 }
 
 impl Report {
-    /// Nothing reported yet. `observed` if there are figures of the server.
-    pub fn new(target: &Target, json: bool, observed: bool) -> Self {
-        let endpoint = target.endpoint.clone();
-        Self { endpoint, json, observed, rows: Vec::new(), errors: 0 }
+    /// Nothing reported yet. `observed` if there are figures of a server.
+    pub fn new([endpoint, other]: [Option<String>; 2], json: bool, observed: bool) -> Self {
+        let endpoint = endpoint.unwrap_or_default();
+        Self { endpoint, other, json, observed, rows: Vec::new(), others: Vec::new(), errors: 0 }
     }
 
     /// How many measured operations failed so far.
@@ -106,14 +158,22 @@ impl Report {
         self.errors
     }
 
-    /// One more row.
-    pub fn row(&mut self, work: &Work, outcome: &Outcome) -> Result<(), Failure> {
-        let row = Row::new(work, outcome);
-        self.errors += row.failed;
+    /// One more row: of the endpoint, and of the other if there is one.
+    pub fn row(&mut self, work: &Work, outcomes: &[Outcome]) -> Result<(), Failure> {
+        let mut rows = outcomes.iter().map(|outcome| Row::new(work, outcome));
+        let (Some(row), other) = (rows.next(), rows.next()) else { return Ok(()) };
+        self.errors += row.failed + other.as_ref().map_or(0, |other| other.failed);
         if !self.json {
             let head = if self.rows.is_empty() { self.head() } else { String::new() };
-            print(&format!("{head}{}", self.line(&row)))?;
+            let mut text =
+                format!("{head}{}", self.line(if other.is_some() { "1 " } else { "" }, &row));
+            if let Some(other) = &other {
+                text += &self.line("2 ", other);
+                text += &Ratio::new(&row, other).line();
+            }
+            print(&text)?;
         }
+        self.others.extend(other);
         self.rows.push(row);
         Ok(())
     }
@@ -124,16 +184,25 @@ impl Report {
             return Ok(());
         }
         let version = env!("CARGO_PKG_VERSION");
-        let document = Document { version, endpoint: &self.endpoint, rows: &self.rows };
+        let pairs = self.rows.iter().zip(&self.others);
+        let compared = self.other.as_deref().map(|endpoint| Compared {
+            endpoint,
+            rows: &self.others,
+            ratios: pairs.map(|(one, other)| Ratio::new(one, other)).collect(),
+        });
+        let document = Document { version, endpoint: &self.endpoint, rows: &self.rows, compared };
         let text = serde_json::to_string_pretty(&document).map_err(Failure::failed)?;
         print(&format!("{text}\n"))
     }
 
     fn head(&self) -> String {
         let server = if self.observed { "  CPU/op    peak" } else { "" };
+        let endpoints = match &self.other {
+            Some(other) => format!("1: {}\n2: {other}", self.endpoint),
+            None => self.endpoint.clone(),
+        };
         format!(
-            "{}\n{:<20} {:>5} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9}{server}  errors\n",
-            self.endpoint,
+            "{endpoints}\n{:<20} {:>5} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>9}{server}  errors\n",
             "work",
             "conns",
             "ops/s",
@@ -141,12 +210,13 @@ impl Report {
             "p50 ms",
             "p90 ms",
             "p99 ms",
+            "p99.9 ms",
             "max ms",
             "own CPU"
         )
     }
 
-    fn line(&self, row: &Row) -> String {
+    fn line(&self, mark: &str, row: &Row) -> String {
         let latency = &row.latency_ms;
         let server = match (row.server_cpu_us_per_operation, row.server_peak_bytes) {
             (Some(cpu), Some(peak)) => {
@@ -162,14 +232,15 @@ impl Report {
             }
         };
         format!(
-            "{:<20} {:>5} {:>9.0} {:>8.1} {:>8.2} {:>8.2} {:>8.2} {:>8.1} {:>9}{server}  {errors}\n",
-            row.work,
+            "{:<20} {:>5} {:>9.0} {:>8.1} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8.1} {:>9}{server}  {errors}\n",
+            format!("{mark}{}", row.work),
             row.connections,
             row.operations_per_second,
             row.megabytes_per_second,
             latency.p50,
             latency.p90,
             latency.p99,
+            latency.p999,
             latency.max,
             micros(row.client_cpu_us_per_operation),
         )

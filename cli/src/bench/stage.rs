@@ -195,7 +195,7 @@ impl Stage {
         let message =
             text.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>"));
         let message = message.map_or("", |(message, _)| message);
-        let code = load::trouble(&Ok(Response { body: answer.body.clone(), ..*answer }), None);
+        let code = load::trouble(&Ok(answer.clone()), None);
         let code = code.unwrap_or_else(|| format!("status {}", answer.status));
         Failure::Failed(format!("{}: {what}: {code} {message}", self.target.endpoint))
     }

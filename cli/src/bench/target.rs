@@ -8,7 +8,7 @@ use std::{
 
 use mews_core::s3::sign::Signer;
 
-use crate::bench::{Args, Failure};
+use crate::bench::Failure;
 
 /// An endpoint, a bucket and a key.
 #[derive(Clone, Debug)]
@@ -25,10 +25,27 @@ pub struct Target {
     pub signer: Signer,
 }
 
+/// What the command line says of a target.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The endpoint's URL.
+    pub endpoint: &'a str,
+    /// The bucket.
+    pub bucket: &'a str,
+    /// The region to sign for.
+    pub region: Option<&'a str>,
+    /// The access key's id.
+    pub access_key: Option<&'a str>,
+    /// Its secret.
+    pub secret_key: Option<&'a str>,
+    /// The directory with a credentials file.
+    pub dir: Option<&'a str>,
+}
+
 impl Target {
     /// The target that the arguments, the environment and the credentials file describe.
-    pub fn from_args(args: &Args) -> Result<Self, Failure> {
-        let host = host(&args.endpoint)?;
+    pub fn new(args: &Place<'_>) -> Result<Self, Failure> {
+        let host = host(args.endpoint)?;
         let authority = if host.rsplit_once(':').is_some_and(|(_, port)| is_port(port)) {
             host.clone()
         } else {
@@ -46,15 +63,15 @@ impl Target {
         let (key_id, secret) = key(args)?;
         let region = args
             .region
-            .clone()
+            .map(str::to_owned)
             .or_else(|| env("AWS_REGION"))
             .or_else(|| env("AWS_DEFAULT_REGION"))
             .unwrap_or_else(|| "us-east-1".to_owned());
         Ok(Self {
-            endpoint: args.endpoint.clone(),
+            endpoint: args.endpoint.to_owned(),
             addr,
             host,
-            bucket: args.bucket.clone(),
+            bucket: args.bucket.to_owned(),
             signer: Signer::new(key_id, secret, region),
         })
     }
@@ -82,15 +99,15 @@ fn is_port(text: &str) -> bool {
 }
 
 /// The key: from the arguments, from the directory if one is named, from the environment, from where quickstart leaves it.
-fn key(args: &Args) -> Result<(String, String), Failure> {
-    match (&args.access_key, &args.secret_key) {
-        (Some(key_id), Some(secret)) => return Ok((key_id.clone(), secret.clone())),
+fn key(args: &Place<'_>) -> Result<(String, String), Failure> {
+    match (args.access_key, args.secret_key) {
+        (Some(key_id), Some(secret)) => return Ok((key_id.to_owned(), secret.to_owned())),
         (None, None) => {}
         (Some(_), None) | (None, Some(_)) => {
             return Err(Failure::Usage("--access-key and --secret-key go together".to_owned()));
         }
     }
-    if let Some(dir) = &args.dir {
+    if let Some(dir) = args.dir {
         return from_file(&Path::new(dir).join("credentials"));
     }
     if let (Some(key_id), Some(secret)) = (env("AWS_ACCESS_KEY_ID"), env("AWS_SECRET_ACCESS_KEY")) {

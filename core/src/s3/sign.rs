@@ -64,6 +64,12 @@ impl Signer {
         Self { key_id, secret, region, today: None }
     }
 
+    /// The same key and region with another secret.
+    #[must_use]
+    pub fn with_secret(self, secret: impl Into<String>) -> Self {
+        Self { secret: secret.into(), today: None, ..self }
+    }
+
     /// Adds `x-amz-date`, `x-amz-content-sha256`, for trailers `x-amz-trailer`, and `authorization` to the head, which must
     /// have its `host`. Everything that matters and is there by now is signed. Gives what a chunked body must go through.
     /// Fails if the target's query cannot be read.

@@ -12,5 +12,6 @@ pub mod http_cases;
 pub mod kill9;
 pub mod lifecycle;
 pub mod signed;
+pub mod tools;
 pub mod transfers;
 pub mod wire;
