@@ -177,7 +177,8 @@ impl<F: Future> Window<F> {
         }
     }
 
-    /// The output of another future, while those of the window make progress.
+    /// The output of another future, while those of the window make progress. While a window is not empty nothing is awaited but by this
+    /// or [`Window::next`]: a timer of one of its futures would come due and not be looked at.
     pub async fn during<G: Future>(&mut self, other: G) -> G::Output {
         let mut other = pin!(other);
         poll_fn(|cx| {

@@ -368,6 +368,13 @@ impl Task {
     pub fn handle_timeout(&mut self, now: Now) {
         if self.poll_timeout().is_some_and(|(at, _)| at <= now.mono) {
             self.step(now);
+            // The shell would come back with it at once, and again, and never rest.
+            debug_assert!(
+                self.is_done() || self.poll_timeout().is_none_or(|(at, _)| at > now.mono),
+                "task `{}` has a timer that it does not look at: {:?}",
+                self.name,
+                self.poll_timeout()
+            );
         }
     }
 

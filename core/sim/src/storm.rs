@@ -41,6 +41,9 @@ const MONTH: Duration = Duration::from_secs(32 * 24 * 3600);
 /// Clients whose requests are all answered or given up take no longer than this.
 const STUCK: Duration = Duration::from_secs(20 * 60);
 
+/// Nor do they need more events than this: in [`STUCK`], a busy host has some hundred thousand.
+const STUCK_STEPS: u64 = 1_000_000;
+
 /// Wakes with numbers from here on are not the clients'.
 pub(crate) const NEMESIS: u64 = 1 << 32;
 
@@ -248,12 +251,15 @@ impl Storm {
         }
         self.next_trouble();
         let mut last = (self.cluster.world.now, 0, 0);
+        let mut steps = 0;
         while self.sent < self.plan.ops || self.clients.waiting() > 0 {
             self.step()?;
+            steps += 1;
             let now = self.cluster.world.now;
             if (self.sent, self.clients.waiting()) != (last.1, last.2) {
                 last = (now, self.sent, self.clients.waiting());
-            } else if now.since(last.0) > STUCK {
+                steps = 0;
+            } else if now.since(last.0) > STUCK || steps > STUCK_STEPS {
                 return Err(self.stuck());
             }
         }

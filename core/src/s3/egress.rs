@@ -277,7 +277,7 @@ impl Egress {
         let mut ready = first;
         loop {
             while !window.is_full()
-                && let Some(piece) = rest.next(cx, view).await?
+                && let Some(piece) = window.during(rest.next(cx, view)).await?
             {
                 window.push(load(cx, view, piece));
             }

@@ -14,7 +14,7 @@ use crate::{
     },
     testing::{
         Ask, Host,
-        cluster::{Cluster, Fate, RTT, node},
+        cluster::{Cluster, Fate, RTT, layout, node},
     },
     view::{Ring, View},
 };
@@ -123,6 +123,22 @@ fn a_silent_replica_is_hedged() {
         assert_eq!(session.round_trips(), 1, "a write asks all");
         session.run(&mut cluster);
     }
+}
+
+/// The list of blocks goes on in another page, which is slow to come, too: blocks are asked of others meanwhile.
+#[test]
+fn blocks_are_hedged_while_the_next_page_of_their_list_is_waited_for() {
+    let mut cluster = Cluster::new(4, &layout(1, 4, |_| vec![0, 1, 2]));
+    let body = bytes(300 * 1024);
+    put(&mut cluster, 3, "k", body.clone());
+    cluster.network(|call| match call.what.as_str() {
+        "Read scan block_list" => Fate::Slow(Duration::from_secs(1)),
+        "LoadBlock" if call.to == 0 => Fate::Slow(Duration::from_secs(5)),
+        _ => Fate::Answered,
+    });
+    assert_eq!(get(&mut cluster, 3, "k"), Ok(body));
+    let copy = Ask::put("/bucket/copy", "").header("x-amz-copy-source", "bucket/k");
+    assert_eq!(cluster.ask(3, copy.header("x-amz-checksum-algorithm", "SHA256")).outcome(), "200");
 }
 
 #[test]

@@ -149,7 +149,7 @@ async fn all(into: Into<'_>, mut pieces: Pieces, wanted: Wanted) -> Result<Copie
     let mut ended = false;
     loop {
         while !ended && !window.is_full() {
-            match pieces.next(cx, view).await? {
+            match window.during(pieces.next(cx, view)).await? {
                 Some(piece) => window.push(read(cx, view, piece, read_all)),
                 None => ended = true,
             }

@@ -42,7 +42,7 @@ fn blocks_are_fetched_ahead_of_the_client() {
     effects(&mut host);
     assert_eq!(get(&mut host, "/bucket/k"), bytes(3500));
     let expected = "Read object and payload\nLoadBlock\nRespond 200 stream\n\
-        Send 1000 B\nLoadBlock\nLoadBlock\nSend 1000 B\nLoadBlock\nSend 1000 B\nSend 500 B";
+        LoadBlock\nSend 1000 B\nLoadBlock\nSend 1000 B\nLoadBlock\nSend 1000 B\nSend 500 B";
     assert_eq!(effects(&mut host), expected);
 }
 
