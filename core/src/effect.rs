@@ -18,6 +18,7 @@ use crate::{
     rpc::AdminCall,
     s3::intake::{BodyError, Intake, Summary},
     store::{Answer, Batch, Outcome, Read, StoreError},
+    time::Timestamp,
 };
 
 /// Names one effect of one machine, for its completion or cancellation.
@@ -67,6 +68,8 @@ pub enum Effect {
     },
     /// Maintenance of the own node's block files → [`Completion::Chore`].
     Chore(Chore),
+    /// Something about snapshots of the own node's metadata → [`Completion::Snapshots`].
+    Snapshot(Shot),
     /// Something for the own node's machine, by [`Node::control`](crate::node::Node::control) → [`Completion::Control`].
     Control(Box<Command>),
     /// A call of the Admin API about another node, done there → [`Completion::Asked`].
@@ -115,6 +118,7 @@ impl Effect {
             | Self::Holds { at, .. }
             | Self::Ask { at, .. } => Some(*at),
             Self::Chore(_)
+            | Self::Snapshot(_)
             | Self::Control(_)
             | Self::Open(_)
             | Self::Pull { .. }
@@ -124,6 +128,25 @@ impl Effect {
             | Self::Cancel(_) => None,
         }
     }
+}
+
+/// What is to be done about snapshots of the metadata. Each is named by when it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shot {
+    /// Nothing.
+    List,
+    /// Make one, of the rows as they are now or a little later.
+    Take {
+        /// Its name.
+        at: Timestamp,
+        /// How long to rest after each piece, in times of what that took.
+        rest: u32,
+    },
+    /// Remove one. One that is not there is as good.
+    Remove {
+        /// Its name.
+        at: Timestamp,
+    },
 }
 
 /// What follows a response's head.
@@ -151,6 +174,8 @@ pub enum Completion {
     Held(Result<Vec<bool>, PeerError>),
     /// To [`Effect::Chore`].
     Chore(Result<ChoreReport, PeerError>),
+    /// To [`Effect::Snapshot`]: the snapshots that there are then, oldest first.
+    Snapshots(Result<Vec<Timestamp>, PeerError>),
     /// To [`Effect::Control`].
     Control(Result<Report, Refusal>),
     /// To [`Effect::Ask`]: JSON, of the answer or of the error.
@@ -172,6 +197,7 @@ impl Completion {
             Self::Loaded(result) => result.as_ref().err(),
             Self::Held(result) => result.as_ref().err(),
             Self::Chore(result) => result.as_ref().err(),
+            Self::Snapshots(result) => result.as_ref().err(),
             Self::Asked(result) => result.as_ref().err(),
             Self::Control(_) | Self::Pulled(_) | Self::Collected(_) | Self::Sent(_) => None,
         }

@@ -74,6 +74,7 @@ pub mod rpc;
 pub mod s3;
 pub mod seed;
 pub mod size;
+pub mod span;
 pub mod spelling;
 pub mod store;
 pub mod table;

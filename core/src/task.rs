@@ -22,7 +22,7 @@ use crate::{
         Payload,
         chore::{Chore, ChoreReport},
     },
-    effect::{ClientGone, Completion, Effect, EffectId, PeerError, Pulled, ResponseBody},
+    effect::{ClientGone, Completion, Effect, EffectId, PeerError, Pulled, ResponseBody, Shot},
     http::ResponseHead,
     id::{Hash, NodeId, VersionId},
     node::control::{Command, Refusal, Report},
@@ -31,7 +31,7 @@ use crate::{
     s3::intake::{BodyError, Intake},
     seed::Seed,
     store::{Answer, Batch, Outcome, Read},
-    time::{Instant, Now, Stamp},
+    time::{Instant, Now, Stamp, Timestamp},
 };
 
 /// Why a machine wants to be woken; shown by whoever debugs it.
@@ -137,6 +137,11 @@ impl Cx {
     /// See [`Effect::Chore`].
     pub fn chore(self, chore: Chore) -> Wait<Result<ChoreReport, PeerError>> {
         self.issue("Chore", Effect::Chore(chore))
+    }
+
+    /// See [`Effect::Snapshot`].
+    pub fn snapshot(self, shot: Shot) -> Wait<Result<Vec<Timestamp>, PeerError>> {
+        self.issue("Snapshot", Effect::Snapshot(shot))
     }
 
     /// See [`Effect::Control`].
@@ -245,6 +250,7 @@ completes!(
     Loaded => Result<Payload, PeerError>,
     Held => Result<Vec<bool>, PeerError>,
     Chore => Result<ChoreReport, PeerError>,
+    Snapshots => Result<Vec<Timestamp>, PeerError>,
     Control => Result<Report, Refusal>,
     Asked => Result<Result<String, String>, PeerError>,
     Pulled => Result<Pulled, BodyError>,

@@ -404,6 +404,31 @@ impl Consistency {
     }
 }
 
+/// What can be changed of background work while it runs: see [`crate::job::variables`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// How much of the machine background work may take.
+    pub pace: Pace,
+    /// In how long the scrub looks at every block once.
+    pub scrub_interval: Duration,
+    /// How many snapshots of the metadata are kept.
+    pub snapshots_kept: u32,
+    /// For how long after a snapshot the blocks of what is deleted stay on disk.
+    pub snapshot_hold: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        Self {
+            pace: Pace::Normal,
+            scrub_interval: 30 * DAY,
+            snapshots_kept: 2,
+            snapshot_hold: 3 * DAY,
+        }
+    }
+}
+
 /// The configuration, checked and with its defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -428,8 +453,10 @@ pub struct Config {
     pub tombstone_delay: Duration,
     /// What reads and writes promise.
     pub consistency: Consistency,
-    /// How much of the machine background work may take.
-    pub pace: Pace,
+    /// What can be changed of background work while it runs.
+    pub tuning: Tuning,
+    /// How often a snapshot of the metadata is made; `None` for never.
+    pub snapshot_interval: Option<Duration>,
     /// How many copies a cluster's first layout makes; from then on, the layouts say.
     pub replication_factor: u16,
     /// Whether changes are on the disk before they are acknowledged, and not only with the operating system.
@@ -450,7 +477,8 @@ impl Default for Config {
             block_delay: Duration::from_secs(600),
             tombstone_delay: Duration::from_secs(24 * 3600),
             consistency: Consistency::Consistent,
-            pace: Pace::Normal,
+            tuning: Tuning::default(),
+            snapshot_interval: None,
             replication_factor: 3,
             metadata_fsync: true,
         }

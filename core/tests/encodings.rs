@@ -206,7 +206,10 @@ fn blocks(samples: &mut Samples) {
     let owned = BlockRefRow::Live { owner: Some(Position(0x1234)) };
     samples.check(Table::BlockRef, "block_ref.live.owner", &owned);
     samples.check(Table::BlockRef, "block_ref.dropped", &BlockRefRow::Dropped);
-    samples.check(Table::BlockCount, "block_count", &BlockCountRow { refs: 3 });
+    let counted = BlockCountRow { refs: 3, dropped: None };
+    samples.check(Table::BlockCount, "block_count", &counted);
+    let dropped = BlockCountRow { refs: 0, dropped: Some(Timestamp(1_700_000_000_000)) };
+    samples.check(Table::BlockCount, "block_count.dropped", &dropped);
     samples.check(Table::Fetch, "fetch", &FetchRow { queued: Timestamp(5) });
     let error = BlockErrorRow {
         errors: 3,

@@ -199,6 +199,7 @@ impl Driver<'_> {
             | Effect::LoadBlock { .. }
             | Effect::Holds { .. }
             | Effect::Chore(_)
+            | Effect::Snapshot(_)
             | Effect::Control(_)
             | Effect::Ask { .. }) => self.perform_by_host(id, effect),
         }

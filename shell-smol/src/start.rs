@@ -34,7 +34,7 @@ pub type Started = (Arc<Host>, Receiver<Option<StoreError>>);
 
 /// Opens what is in the directory and starts the threads.
 pub fn host(place: &Place, setup: &Setup, bounds: &Bounds, port: u16) -> Result<Started, Trouble> {
-    let Opened { clock, id, key, secret, node, db, files, state, reserve } =
+    let Opened { clock, id, key, secret, node, db, files, state, reserve, snapshots } =
         place.open_node(setup, bounds, port)?;
     let (writer, ended) =
         Writer::start(Arc::clone(&db), Arc::clone(&files), reserve).map_err(system)?;
@@ -54,6 +54,7 @@ pub fn host(place: &Place, setup: &Setup, bounds: &Bounds, port: u16) -> Result<
         detached: Arc::new(Semaphore::new(DETACHED)),
         workers,
         scans: Semaphore::new(bounds.scans),
+        snapshots,
         node: Mutex::new(node),
         nudge: channel::bounded(1),
     };

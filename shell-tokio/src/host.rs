@@ -19,7 +19,7 @@ use mews_core::{
     time::Instant,
     wire::Identity,
 };
-use mews_host::{abort::AbortOnPanic, clock::Clock, rows, saver::Saver};
+use mews_host::{abort::AbortOnPanic, clock::Clock, rows, saver::Saver, snapshots::Snapshots};
 use tokio::{
     sync::{Notify, Semaphore},
     task::AbortHandle,
@@ -52,6 +52,8 @@ pub struct Host {
     pub blocks: Blocks,
     /// How many scans and listings may be under way: each has a thread while it runs.
     pub scans: Arc<Semaphore>,
+    /// Snapshots of the database.
+    pub snapshots: Arc<Snapshots>,
     /// The node's machine. Locked for one step at a time, never across a wait.
     pub node: Mutex<Node>,
     /// The node's jobs that run.
@@ -89,6 +91,11 @@ impl Host {
             Effect::Holds { blocks, .. } => Completion::Held(self.blocks.holds(blocks).await),
             Effect::Chore(chore) => {
                 Completion::Chore(self.blocks.chore(chore, Arc::clone(&self.db)).await)
+            }
+            Effect::Snapshot(shot) => {
+                let (snapshots, db) = (Arc::clone(&self.snapshots), Arc::clone(&self.db));
+                let perform = move || snapshots.perform(&db, shot);
+                Completion::Snapshots(blocking(perform).await.and_then(|done| done))
             }
             Effect::Control(command) => {
                 let now = self.clock.now();

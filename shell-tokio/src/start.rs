@@ -34,7 +34,7 @@ pub type Started = (Arc<Host>, oneshot::Receiver<Option<StoreError>>);
 
 /// Opens what is in the directory and starts the threads.
 pub fn host(place: &Place, setup: &Setup, bounds: &Bounds, port: u16) -> Result<Started, Trouble> {
-    let Opened { clock, id, key, secret, node, db, files, state, reserve } =
+    let Opened { clock, id, key, secret, node, db, files, state, reserve, snapshots } =
         place.open_node(setup, bounds, port)?;
     let (writer, ended) =
         Writer::start(Arc::clone(&db), Arc::clone(&files), reserve).map_err(system)?;
@@ -51,6 +51,7 @@ pub fn host(place: &Place, setup: &Setup, bounds: &Bounds, port: u16) -> Result<
         saver: OnceLock::new(),
         detached: Arc::new(Semaphore::new(DETACHED)),
         scans: Arc::new(Semaphore::new(bounds.scans)),
+        snapshots,
         node: Mutex::new(node),
         nudge: Notify::new(),
         stopping: AtomicBool::new(false),

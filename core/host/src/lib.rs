@@ -20,4 +20,5 @@ pub mod process;
 pub mod queue;
 pub mod rows;
 pub mod saver;
+pub mod snapshots;
 pub mod space;

@@ -23,9 +23,11 @@ use mews_core::{
         trouble::Trouble,
     },
     id::{ClusterId, NodeId},
+    job::variables,
     node::{self, Node, Saved, SetupError, StateFile, layouts},
     seed::Seed,
     store::{StoreError, apply::Delays, read, redb::Db, reserve::Reserve},
+    time::Timestamp,
 };
 use rustix::fs::FlockOperation;
 
@@ -34,6 +36,7 @@ use crate::{
     disk::{self, StdDisk},
     journal,
     machine::{self, random},
+    snapshots::{self, Snapshots},
 };
 
 /// The daemon's directories, locked for this process.
@@ -65,6 +68,8 @@ pub struct Opened {
     pub state: State,
     /// The room that the database's file system keeps for deletes.
     pub reserve: Reserve,
+    /// The snapshots of the database.
+    pub snapshots: Arc<Snapshots>,
 }
 
 fn trouble(path: &Path) -> impl Fn(std::io::Error) -> Trouble {
@@ -87,6 +92,15 @@ impl Place {
         let name = setup.home.as_ref().unwrap_or(&setup.meta);
         let lock = lock(name, &meta.join(plan::LOCK))?;
         Ok(Self { home, meta, _lock: lock })
+    }
+
+    /// The same of directories that are there; creates none.
+    ///
+    /// # Errors
+    /// As [`Place::open`]'s; or there is no metadata directory.
+    pub fn existing(setup: &Setup) -> Result<Self, Trouble> {
+        fs::read_dir(&setup.meta).map_err(trouble(Path::new(&setup.meta)))?;
+        Self::open(setup)
     }
 
     /// Writes what quickstart leaves for its user, unless it is there already.
@@ -144,6 +158,10 @@ impl Place {
         let look =
             db.snapshot().and_then(|rows| Ok((read::holds_blocks(&rows)?, read::synced(&rows)?)));
         let (used_before, synced) = look.map_err(database)?;
+        let mut config = config.clone();
+        let tuned = db.snapshot().and_then(|rows| variables::restore(&rows, &mut config.tuning));
+        tuned.map_err(database)?;
+        let (replication, snapshots) = (config.replication_factor, self.snapshots(setup));
         let files = open_files(setup, used_before)?;
         starts.save(db.boot())?;
         let reserve = Reserve::new(Arc::new(here()), &setup.meta, None);
@@ -151,7 +169,7 @@ impl Place {
         let node = node::Setup {
             id,
             boot: db.boot(),
-            config: config.clone(),
+            config,
             seed: Seed::new(random()?),
             hostname: machine::hostname(),
             listen: Some(port),
@@ -171,14 +189,48 @@ impl Place {
         if let Some(copies) = node.other_replication().filter(|_| setup.quickstart.is_none()) {
             log::warn!(
                 "replication_factor = {} is for a cluster's first layout; the one in force makes {copies}. Stage another layout to change that",
-                config.replication_factor
+                replication
             );
         }
         let (db, files) = (Arc::new(db), Arc::new(files));
-        if !config.metadata_fsync {
+        if !setup.config.metadata_fsync {
             journal::begin(&db, &self.meta)?;
         }
-        Ok(Opened { clock, id, key, secret, node, db, files, state, reserve })
+        let snapshots = Arc::new(snapshots);
+        Ok(Opened { clock, id, key, secret, node, db, files, state, reserve, snapshots })
+    }
+
+    fn snapshots(&self, setup: &Setup) -> Snapshots {
+        Snapshots::new(self.snapshots_dir(setup), self.meta.join(plan::DATABASE))
+    }
+
+    fn snapshots_dir(&self, setup: &Setup) -> PathBuf {
+        setup.snapshots.as_ref().map_or_else(|| self.meta.join(plan::SNAPSHOTS), PathBuf::from)
+    }
+
+    /// Puts the database of a snapshot in the place of the one that is there, which is kept beside it. The next start knows that an
+    /// older one was put back. Says what was done.
+    ///
+    /// # Errors
+    /// That is no snapshot, and nothing has changed; or the file system's.
+    pub fn restore(&self, setup: &Setup, from: &str, now: Timestamp) -> Result<String, Trouble> {
+        let dir = self.snapshots_dir(setup);
+        let refuse = |reason: String| Trouble::Snapshot { from: from.to_owned(), reason };
+        let Some(file) = snapshots::find(from, &dir) else {
+            let names = snapshots::names(&dir).map_err(trouble(&dir))?;
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let dir = dir.display();
+            return Err(refuse(format!("there is no such snapshot; in {dir} there are: {known}")));
+        };
+        let boot = snapshots::check(&file).map_err(refuse)?;
+        // First, so that whatever database is there when this is broken off, its next start is careful.
+        let starts = Starts::new(self.node_key()?.id(), &self.meta, &setup.data);
+        starts.save(starts.last().max(boot) + 1)?;
+        let (database, aside) =
+            (self.meta.join(plan::DATABASE), self.meta.join(plan::set_aside(now)));
+        let kept = snapshots::put_back(&file, &database, &aside)?;
+        let kept = kept.then(|| aside.display().to_string());
+        Ok(texts::restored(&file.display().to_string(), kept.as_deref()))
     }
 
     fn node_key(&self) -> Result<NodeKey, Trouble> {

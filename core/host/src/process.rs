@@ -6,7 +6,7 @@ use std::{
 };
 
 use mews_core::daemon::{
-    args::{self, Invocation},
+    args::{self, Invocation, Store},
     bounds::Bounds,
     config::Checked,
     log::level,
@@ -16,8 +16,10 @@ use mews_core::daemon::{
 };
 
 use crate::{
+    clock::Clock,
     config::{self, ConfigError},
     logger, machine,
+    place::Place,
 };
 
 /// The `main` of the daemon `name`: reads the command line, starts the log, and runs the daemon until it ends.
@@ -42,11 +44,30 @@ pub fn main(name: &str, run: impl FnOnce(&Setup, &Bounds) -> Result<(), Trouble>
             }
         },
         Invocation::Check { config } => return check(name, &config),
+        Invocation::Restore { from, store } => return restore(name, &from, store),
         Invocation::Say(text) => return say(&mut io::stdout(), &text, args::EXIT_DONE),
         Invocation::Misused(text) => return say(&mut io::stderr(), &text, args::EXIT_USAGE),
     };
     match run(&setup, &machine::measure()) {
         Ok(()) => ExitCode::from(args::EXIT_DONE),
+        Err(trouble) => say(&mut io::stderr(), &format!("{name}: {trouble}\n"), args::EXIT_FAILED),
+    }
+}
+
+/// Puts a snapshot back.
+fn restore(name: &str, from: &str, store: Store) -> ExitCode {
+    let setup = match store {
+        Store::Quickstart(quickstart) => Setup::from(quickstart),
+        Store::Config(config) => match config::read(&config) {
+            Ok(Checked { setup, .. }) => setup,
+            Err(error) => {
+                return say(&mut io::stderr(), &refused(name, &error), args::EXIT_FAILED);
+            }
+        },
+    };
+    let now = Clock::start().now().wall;
+    match Place::existing(&setup).and_then(|place| place.restore(&setup, from, now)) {
+        Ok(text) => say(&mut io::stdout(), &text, args::EXIT_DONE),
         Err(trouble) => say(&mut io::stderr(), &format!("{name}: {trouble}\n"), args::EXIT_FAILED),
     }
 }

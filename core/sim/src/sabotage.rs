@@ -143,6 +143,7 @@ pub fn weigh_effect(effect: &Effect) -> u64 {
         Effect::LoadBlock { hash, .. } => u64::from(hash.0[0]) << 8 | u64::from(hash.0[1]),
         Effect::Holds { blocks, .. } => blocks.len() as u64,
         Effect::Chore(_) => 2,
+        Effect::Snapshot(_) => 9,
         Effect::Control(_) => 7,
         Effect::Ask { call, .. } => 8 ^ (call.parameters.len() as u64) << 8,
         Effect::Open(_) => 3,
@@ -207,6 +208,7 @@ pub fn describe(effect: &Effect) -> String {
         other @ (Effect::LoadBlock { .. }
         | Effect::Holds { .. }
         | Effect::Chore(_)
+        | Effect::Snapshot(_)
         | Effect::Control(_)
         | Effect::Ask { .. }
         | Effect::Open(_)
@@ -232,6 +234,7 @@ pub fn outline(completion: &Completion) -> String {
         | Completion::Loaded(_)
         | Completion::Held(_)
         | Completion::Chore(_)
+        | Completion::Snapshots(_)
         | Completion::Control(_)
         | Completion::Asked(_)
         | Completion::Pulled(_)

@@ -97,6 +97,14 @@ calls! {
     LaunchRepairOperation: Post,
     /// Background work.
     ListWorkers: Post,
+    /// One piece of it.
+    GetWorkerInfo: Post,
+    /// What can be set of it.
+    GetWorkerVariable: Post,
+    /// Sets one of these.
+    SetWorkerVariable: Post,
+    /// Copies the metadata while it is in use.
+    CreateMetadataSnapshot: Post,
     /// Blocks that could not be fetched.
     ListBlockErrors: Get,
     /// What is known of a block.
@@ -117,7 +125,10 @@ impl Call {
     pub fn takes_body(self) -> bool {
         let bare = matches!(
             self,
-            Self::PreviewClusterLayoutChanges | Self::RevertClusterLayout | Self::DeleteAdminToken
+            Self::PreviewClusterLayoutChanges
+                | Self::RevertClusterLayout
+                | Self::DeleteAdminToken
+                | Self::CreateMetadataSnapshot
         );
         self.method() == Method::Post && !bare
     }
@@ -134,6 +145,10 @@ impl Call {
             | Self::GetNodeStatistics
             | Self::LaunchRepairOperation
             | Self::ListWorkers
+            | Self::GetWorkerInfo
+            | Self::GetWorkerVariable
+            | Self::SetWorkerVariable
+            | Self::CreateMetadataSnapshot
             | Self::ListBlockErrors
             | Self::GetBlockInfo
             | Self::RetryBlockResync
@@ -162,7 +177,7 @@ impl Call {
 }
 
 /// Calls of Garage's that are not answered yet, so that the error can say so.
-pub(super) const MISSING: [&str; 23] = [
+pub(super) const MISSING: [&str; 19] = [
     "ListKeys",
     "ListKeysInfo",
     "GetKeyInfo",
@@ -182,8 +197,4 @@ pub(super) const MISSING: [&str; 23] = [
     "AddBucketAlias",
     "RemoveBucketAlias",
     "InspectObject",
-    "CreateMetadataSnapshot",
-    "GetWorkerInfo",
-    "GetWorkerVariable",
-    "SetWorkerVariable",
 ];

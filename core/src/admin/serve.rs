@@ -181,6 +181,10 @@ async fn dispatch(cx: Cx, view: &View, call: Call, asked: &Asked<'_>) -> Result<
         | Call::GetNodeStatistics
         | Call::LaunchRepairOperation
         | Call::ListWorkers
+        | Call::GetWorkerInfo
+        | Call::GetWorkerVariable
+        | Call::SetWorkerVariable
+        | Call::CreateMetadataSnapshot
         | Call::ListBlockErrors
         | Call::GetBlockInfo
         | Call::RetryBlockResync

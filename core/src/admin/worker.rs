@@ -1,15 +1,20 @@
 //! Background work: what runs, and what an operator has run.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{cluster, error::Error};
 use crate::{
+    daemon::plan,
+    effect::PeerError,
     job::{
         Job,
         blocks::{self, Resync},
         repair::{self, Repair},
-        scrub,
+        scrub, snapshot,
+        variables::{self, SetError, Variable},
     },
     node::{control::Command, status::JobError},
     placement::explain::Bytes,
@@ -26,6 +31,8 @@ pub(super) struct Launch {
     /// Ends a repair instead. Ours, not Garage's.
     #[serde(default)]
     cancel: bool,
+    /// How long the scrub pauses, if not for a day. Ours, not Garage's.
+    pause_secs: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -58,12 +65,22 @@ async fn tell_scrub(
     view: &View,
     command: ScrubCommand,
     cancel: bool,
+    pause: Option<u64>,
 ) -> Result<Value, Error> {
+    let pause = match (pause, command) {
+        (Some(secs), ScrubCommand::Pause) => Duration::from_secs(secs),
+        (None, _) => scrub::PAUSE,
+        (Some(_), _) => return Err(Error::bad("pauseSecs goes with the scrub command pause")),
+    };
+    if pause > scrub::PAUSE_MAX {
+        let most = scrub::PAUSE_MAX.as_secs();
+        return Err(Error::bad(format!("pauseSecs: the longest pause is {most}")));
+    }
     let status = scrub::status(cx, view).await?;
     let command = match command {
         _ if cancel => scrub::Command::Cancel,
         ScrubCommand::Start => scrub::Command::Start,
-        ScrubCommand::Pause => scrub::Command::Pause,
+        ScrubCommand::Pause => scrub::Command::Pause(pause),
         ScrubCommand::Resume => scrub::Command::Resume,
         ScrubCommand::Cancel => scrub::Command::Cancel,
     };
@@ -75,7 +92,7 @@ async fn tell_scrub(
             return Err(Error::bad("no scrub is under way"));
         }
         scrub::Command::Start
-        | scrub::Command::Pause
+        | scrub::Command::Pause(_)
         | scrub::Command::Resume
         | scrub::Command::Cancel => {}
     }
@@ -94,8 +111,13 @@ pub(super) async fn launch(cx: Cx, view: &View, what: Launch) -> Result<Value, E
         RepairType::BlockRefs => Repair::BlockRefs,
         RepairType::BlockRc => Repair::Counters,
         RepairType::Rebalance => Repair::Rebalance,
-        RepairType::Scrub(command) => return tell_scrub(cx, view, command, what.cancel).await,
+        RepairType::Scrub(command) => {
+            return tell_scrub(cx, view, command, what.cancel, what.pause_secs).await;
+        }
     };
+    if what.pause_secs.is_some() {
+        return Err(Error::bad("pauseSecs goes with the scrub command pause"));
+    }
     let changed = if what.cancel {
         repair::cancel(cx, view, repair).await?
     } else {
@@ -134,6 +156,18 @@ pub(super) async fn list(cx: Cx, view: &View, filter: Option<Filter>) -> Result<
         let wait = job.due.map(|due| due.since(now.mono).as_secs());
         let mut freeform: Vec<String> =
             wait.map(|secs| format!("next run in {secs} s")).into_iter().collect();
+        let left = match job.job {
+            Job::Fetch => resync.time_left,
+            Job::Scrub => scrub.left,
+            Job::Queue
+            | Job::Intents
+            | Job::Uploads
+            | Job::Orphans
+            | Job::Sync
+            | Job::Offload
+            | Job::Repair
+            | Job::Snapshot => None,
+        };
         let mut progress = Value::Null;
         match job.job {
             Job::Fetch => freeform.extend(resync_text(&resync)),
@@ -147,7 +181,8 @@ pub(super) async fn list(cx: Cx, view: &View, filter: Option<Filter>) -> Result<
             | Job::Orphans
             | Job::Sync
             | Job::Offload
-            | Job::Repair => {}
+            | Job::Repair
+            | Job::Snapshot => {}
         }
         json!({
             "name": job.job.name(),
@@ -162,7 +197,7 @@ pub(super) async fn list(cx: Cx, view: &View, filter: Option<Filter>) -> Result<
             "freeform": freeform,
             // Ours: what is still to be fetched, if the rest is as what has been looked at.
             "bytesLeft": (job.job == Job::Fetch).then_some(resync.bytes_left),
-            "secsLeft": resync.time_left.filter(|_| job.job == Job::Fetch).map(|left| left.as_secs()),
+            "secsLeft": left.map(|left| left.as_secs()),
         })
     });
     let repairs = repair::list(cx, view).await?;
@@ -181,17 +216,96 @@ pub(super) async fn list(cx: Cx, view: &View, filter: Option<Filter>) -> Result<
             "queueLength": Value::Null,
             "persistentErrors": Value::Null,
             "freeform": freeform,
+            "secsLeft": row.time_left(now.wall).map(|left| left.as_secs()),
         })
     });
     let wanted = |worker: &Value| {
         (!filter.busy_only || worker["state"] == "busy")
             && (!filter.error_only || worker["consecutiveErrors"] != 0)
     };
-    let numbered = jobs.chain(repairs).filter(wanted).enumerate().map(|(id, mut worker)| {
+    // Numbered before they are chosen, so that a number is that of the same work in every list, for as long as no repair begins.
+    let numbered = jobs.chain(repairs).enumerate().map(|(id, mut worker)| {
         worker["id"] = json!(id + 1);
         worker
     });
-    Ok(numbered.collect())
+    Ok(numbered.filter(wanted).collect())
+}
+
+/// What [`info`] takes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OneWorker {
+    id: u64,
+}
+
+pub(super) async fn info(cx: Cx, view: &View, one: OneWorker) -> Result<Value, Error> {
+    let all = list(cx, view, None).await?;
+    let found = all.as_array().into_iter().flatten().find(|worker| worker["id"] == one.id);
+    let missing = || Error::not_found("NoSuchWorker", format!("there is no worker {}", one.id));
+    found.cloned().ok_or_else(missing)
+}
+
+/// What [`variables`] takes. Without a name, all are told.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WhichVariable {
+    variable: Option<String>,
+}
+
+pub(super) async fn variables(
+    cx: Cx,
+    view: &View,
+    which: Option<WhichVariable>,
+) -> Result<Value, Error> {
+    let wanted = match which.unwrap_or_default().variable {
+        Some(name) => vec![Variable::from_name(&name).map_err(no_variable)?],
+        None => Variable::ALL.to_vec(),
+    };
+    let mut values = serde_json::Map::new();
+    for variable in wanted {
+        values.insert(variable.name().to_owned(), json!(variable.get(cx, view).await?));
+    }
+    Ok(Value::Object(values))
+}
+
+fn no_variable(reason: String) -> Error {
+    Error::not_found("NoSuchVariable", reason)
+}
+
+/// What [`set_variable`] takes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewValue {
+    variable: String,
+    value: String,
+}
+
+pub(super) async fn set_variable(cx: Cx, view: &View, new: NewValue) -> Result<Value, Error> {
+    let variable = Variable::from_name(&new.variable).map_err(no_variable)?;
+    let tuning =
+        variables::set(cx, view, variable, &new.value).await.map_err(|error| match error {
+            SetError::Value(reason) => Error::bad(reason),
+            SetError::Failed(reason) => Error::internal(reason),
+        })?;
+    if variable == Variable::SnapshotsKept {
+        snapshot::tidy(cx, view, tuning.snapshots_kept).await?;
+    }
+    Ok(json!({ "variable": variable.name(), "value": new.value }))
+}
+
+pub(super) async fn take_snapshot(cx: Cx, view: &View) -> Result<Value, Error> {
+    if view.config.tuning.snapshots_kept == 0 {
+        let message =
+            "metadata-snapshots-kept is 0 here, so that no snapshot is kept: set it first";
+        return Err(Error::bad(message));
+    }
+    match snapshot::take(cx, view).await {
+        Ok(at) => Ok(json!({ "snapshot": plan::snapshot_name(at) })),
+        Err(PeerError::Busy) => {
+            Err(Error { status: 409, code: "Busy", message: "a snapshot is being made".to_owned() })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) fn last_error(error: &JobError, now: Instant) -> Value {

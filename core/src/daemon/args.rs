@@ -21,10 +21,26 @@ pub enum Invocation {
         /// The file.
         config: String,
     },
+    /// `restore`: put the database of a snapshot back.
+    Restore {
+        /// The snapshot.
+        from: String,
+        /// The store.
+        store: Store,
+    },
     /// Print this on stdout and exit with 0: `--help`, `--version`, `config-reference`.
     Say(String),
     /// Print this on stderr and exit with [`EXIT_USAGE`].
     Misused(String),
+}
+
+/// Which store is meant.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Store {
+    /// The one that a configuration file describes.
+    Config(String),
+    /// Quickstart's, by its arguments.
+    Quickstart(Quickstart),
 }
 
 /// Exit code: done.
@@ -59,6 +75,26 @@ enum Command {
     Serve(Serve),
     Check(Check),
     Reference(Reference),
+    Restore(Restore),
+}
+
+/// Put the metadata database of a snapshot back. The daemon must be stopped; the database that is there is kept beside it.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "restore",
+    example = "  {command_name} --config /etc/mews.toml --from 2026-03-01T12-00-00.000Z"
+)]
+struct Restore {
+    /// the snapshot: its name in the directory of snapshots, or a path
+    #[argh(option)]
+    from: String,
+    /// the configuration file of the store
+    #[argh(option)]
+    config: Option<String>,
+    /// the directory of the store, if quickstart made it
+    #[argh(option)]
+    dir: Option<String>,
 }
 
 /// Print the reference of all options of a configuration file, as Markdown.
@@ -146,6 +182,17 @@ pub fn parse(program: &str, args: &[String]) -> Invocation {
         Ok(TopLevel { command: Some(Command::Reference(Reference {})), .. }) => {
             Invocation::Say(config::reference())
         }
+        Ok(TopLevel { command: Some(Command::Restore(args)), .. }) => {
+            let store = match (args.config, args.dir) {
+                (Some(config), None) => Store::Config(config),
+                (None, Some(dir)) => Store::Quickstart(Quickstart::of(dir)),
+                (Some(_), Some(_)) | (None, None) => {
+                    let reason = "Name the store by --config or by --dir.";
+                    return Invocation::Misused(with_hint(program, reason));
+                }
+            };
+            Invocation::Restore { from: args.from, store }
+        }
         Ok(TopLevel { command: None, .. }) => {
             Invocation::Misused(with_hint(program, "Say what to do, for example `quickstart`."))
         }
@@ -157,6 +204,20 @@ fn with_hint(program: &str, reason: &str) -> String {
 }
 
 impl Quickstart {
+    /// In this directory, and otherwise as usual.
+    fn of(dir: String) -> Self {
+        Self {
+            dir,
+            s3_addr: local(3900),
+            rpc_addr: local(3901),
+            web_addr: local(3902),
+            admin_addr: local(3903),
+            bucket: None,
+            access_key: None,
+            secret_key: None,
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.dir.is_empty() {
             return Err("--dir is empty".to_owned());
@@ -239,6 +300,22 @@ mod tests {
         let config = "/etc/m.toml".to_owned();
         assert_eq!(run("serve --config /etc/m.toml"), Invocation::Serve { config });
         assert!(misuse("serve mews.toml").contains("mews.toml"));
+    }
+
+    #[test]
+    fn restore_takes_a_snapshot_and_a_store() {
+        let Invocation::Restore { from, store } = run("restore --from x --dir d") else {
+            panic!("not understood")
+        };
+        assert_eq!((from.as_str(), store), ("x", Store::Quickstart(Quickstart::of("d".into()))));
+        let Invocation::Restore { store, .. } = run("restore --from x --config m") else {
+            panic!("not understood")
+        };
+        assert_eq!(store, Store::Config("m".to_owned()));
+        for line in ["restore --from x", "restore --from x --dir d --config m"] {
+            assert!(misuse(line).contains("--config or by --dir"), "{line}");
+        }
+        assert!(misuse("restore --dir d").contains("--from"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What lies where in the daemon's directories, and with which permissions.
 
-use crate::{daemon::trouble::Trouble, id::NodeId};
+use crate::{daemon::trouble::Trouble, id::NodeId, s3::date, time::Timestamp};
 
 /// Of quickstart's directory: metadata.
 pub const META: &str = "meta";
@@ -41,6 +41,30 @@ pub fn starts_text(node: NodeId, start: u64) -> String {
 pub fn starts(node: NodeId, text: &str) -> Option<u64> {
     let (id, start) = text.trim().split_once(' ')?;
     (NodeId::from_hex(id) == Some(node)).then(|| start.parse().ok()).flatten()
+}
+
+/// Of the metadata directory: snapshots of the database, each a directory with a file [`DATABASE`], unless the configuration says
+/// where else.
+pub const SNAPSHOTS: &str = "snapshots";
+
+/// Of the directory of snapshots: one that is being made.
+pub const SNAPSHOT_PARTIAL: &str = "being-made";
+
+/// What the snapshot that was made then is called: `2026-03-01T12-00-00.000Z`.
+pub fn snapshot_name(at: Timestamp) -> String {
+    date::iso8601(at).replace(':', "-")
+}
+
+/// When the snapshot of this name was made, if it is such a name.
+pub fn snapshot_of(name: &str) -> Option<Timestamp> {
+    let (day, time) = name.split_once('T')?;
+    let at = date::parse_iso8601(format!("{day}T{}", time.replace('-', ":")).as_bytes())?;
+    (snapshot_name(at) == name).then_some(at)
+}
+
+/// What the database is called that a snapshot has taken the place of at that time.
+pub fn set_aside(at: Timestamp) -> String {
+    format!("{DATABASE}.before-{}", snapshot_name(at))
 }
 
 /// Of directories that hold secrets or data: nobody else may look.
@@ -88,6 +112,16 @@ mod tests {
             (starts(one, ""), starts(one, "x 1"), starts(one, &format!("{one} y"))),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn snapshots_are_named_by_their_time() {
+        let at = Timestamp(1_772_366_400_123);
+        assert_eq!(snapshot_name(at), "2026-03-01T12-00-00.123Z");
+        assert_eq!(snapshot_of(&snapshot_name(at)), Some(at));
+        for name in ["", SNAPSHOT_PARTIAL, "2026-03-01T12:00:00.123Z", "2026-03-01"] {
+            assert_eq!(snapshot_of(name), None, "{name}");
+        }
     }
 
     #[test]

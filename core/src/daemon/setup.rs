@@ -19,6 +19,8 @@ pub struct Setup {
     pub meta: String,
     /// The directories of block files.
     pub data: Vec<DataDir>,
+    /// The directory of snapshots. None is [`plan::SNAPSHOTS`] in `meta`.
+    pub snapshots: Option<String>,
     /// When blocks become durable.
     pub data_fsync: DataFsync,
     /// The S3 API.
@@ -74,6 +76,7 @@ impl From<Quickstart> for Setup {
         Self {
             meta: within(plan::META),
             data: vec![data],
+            snapshots: None,
             data_fsync: DataFsync::Batch,
             s3: Some(listen("--s3-addr", args.s3_addr)),
             rpc: listen("--rpc-addr", args.rpc_addr),

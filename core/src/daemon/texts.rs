@@ -164,6 +164,16 @@ pub fn unsynced_lost(alone: bool) -> &'static str {
     }
 }
 
+/// What a restore has done, and what comes now.
+pub fn restored(from: &str, aside: Option<&str>) -> String {
+    let kept = aside.map(|aside| format!("The database that was there is now {aside}.\n"));
+    format!(
+        "{from} is the metadata database now.\n{}Start the daemon: it knows that its database was put back. What was stored or deleted on \
+         a node alone since the snapshot is as it was then; in a cluster, the node fetches what it lacks from the others.\n",
+        kept.unwrap_or_default()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

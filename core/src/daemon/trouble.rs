@@ -61,6 +61,13 @@ pub enum Trouble {
         /// What is wrong with it.
         reason: String,
     },
+    /// What is to be put back is no snapshot.
+    Snapshot {
+        /// What was named.
+        from: String,
+        /// What is wrong with it, and what there is.
+        reason: String,
+    },
     /// The node's key file is not one.
     NodeKey {
         /// The file.
@@ -195,6 +202,9 @@ impl fmt::Display for Trouble {
                 f,
                 "{path} is missing, and this node has been in a cluster: quickstart would begin another one. Restore the file from a copy, or start with `serve` and a configuration that names these directories, and another node in bootstrap_peers: this node then learns the layout from it."
             ),
+            Self::Snapshot { from, reason } => {
+                write!(f, "{from} cannot be put back: {reason}. Nothing was changed.")
+            }
             Self::Data { reason } => write!(f, "{}.", reason.trim_end_matches('.')),
             Self::Quickstart { reason } => write!(f, "{}.", reason.trim_end_matches('.')),
             Self::Stopped { reason } => write!(

@@ -19,11 +19,13 @@ pub mod purge;
 mod queue;
 pub mod repair;
 pub mod scrub;
+pub mod snapshot;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod upload;
 mod uploads;
+pub mod variables;
 mod void;
 
 use std::{
@@ -63,6 +65,8 @@ pub enum Job {
     Offload,
     /// Repairs that an operator has launched, or that launch themselves.
     Repair,
+    /// Snapshots of the metadata, where they are made by themselves.
+    Snapshot,
 }
 
 impl Job {
@@ -78,6 +82,7 @@ impl Job {
             Self::Sync => "sync",
             Self::Offload => "offload",
             Self::Repair => "repair",
+            Self::Snapshot => "snapshot",
         }
     }
 
@@ -96,6 +101,7 @@ impl Job {
                 Self::Sync => sync::run(cx, &view).await,
                 Self::Offload => offload::run(cx, &view).await,
                 Self::Repair => repair::run(cx, &view).await,
+                Self::Snapshot => snapshot::run(cx, &view).await,
             };
             let ended = match verdict {
                 Ok(verdict) => Ended { verdict, error: None },

@@ -22,7 +22,7 @@ pub(super) struct Slice {
 
 impl Slice {
     pub(super) fn begin(cx: Cx, view: &View) -> Self {
-        Self { end: cx.now().mono.after(SLICE), pace: view.config.pace }
+        Self { end: cx.now().mono.after(SLICE), pace: view.config.tuning.pace }
     }
 
     /// Whether the run has had its share.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{
     PAGE, Verdict,
     collect::{self, Tombstone},
-    commit_local, data, remove, rest, scan_local, upload,
+    commit_local, data, remove, rest, scan_local,
+    snapshot::Hold,
+    upload,
     void::{self, Listed},
 };
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
     id::{Hash, VersionId},
     quorum,
     store::{Op, StoreError, Table},
-    table::{self, queue::Job},
+    table::{self, block::BlockCountRow, key, queue::Job},
     task::Cx,
     time::Timestamp,
     view::View,
@@ -52,7 +54,9 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
     let due =
         range(cx, view, Vec::new(), Some(key_at(now.after(Duration::from_millis(1))))).await?;
     // Nothing is ever queued for so late, unless by a clock that was wrong. It would wait for as long as it was wrong by.
-    let longest = view.config.tombstone_delay.max(view.config.block_delay).max(collect::RETRY_MAX);
+    let config = &view.config;
+    let longest = config.tombstone_delay.max(config.block_delay).max(collect::RETRY_MAX);
+    let longest = longest.max(config.tuning.snapshot_hold);
     let beyond = now.after(longest).after(CLOCK_SLACK);
     Ok(due.and(range(cx, view, key_at(beyond), None).await?))
 }
@@ -113,6 +117,7 @@ async fn range(
 
 /// Forgets blocks, all in one transaction. One that fails is found by trying each alone.
 async fn reap(cx: Cx, view: &View, entries: Vec<(Vec<u8>, Hash)>) -> Result<(), PeerError> {
+    let entries = unheld(cx, view, entries).await?;
     if entries.is_empty() {
         return Ok(());
     }
@@ -130,6 +135,40 @@ async fn reap(cx: Cx, view: &View, entries: Vec<(Vec<u8>, Hash)>) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Those of the blocks that no snapshot may name. The others are put off.
+async fn unheld(
+    cx: Cx,
+    view: &View,
+    entries: Vec<(Vec<u8>, Hash)>,
+) -> Result<Vec<(Vec<u8>, Hash)>, PeerError> {
+    if entries.is_empty() {
+        return Ok(entries);
+    }
+    let hold = Hold::load(cx, view).await?;
+    if hold.is_empty() {
+        return Ok(entries);
+    }
+    let keys = entries.iter().map(|(_, block)| (Table::BlockCount, key::block_count(*block)));
+    let counts = quorum::get_local(cx, view, keys.collect()).await?;
+    let (mut free, mut ops) = (Vec::new(), Vec::new());
+    for ((row_key, block), count) in entries.into_iter().zip(counts) {
+        let count = count.map(|value| table::decode::<BlockCountRow>(Table::BlockCount, &value));
+        // A row that does not decode is for the transaction to refuse.
+        let dropped = count.and_then(Result::ok).and_then(|row| row.dropped);
+        match hold.of(dropped) {
+            Some(due) => {
+                ops.push(remove(Table::Queue, row_key));
+                ops.push(Op::Enqueue { due, job: Job::Reap { block } });
+            }
+            None => free.push((row_key, block)),
+        }
+    }
+    if !ops.is_empty() {
+        commit_local(cx, view, ops).await?;
+    }
+    Ok(free)
 }
 
 /// Forgets tombstones, by the page. One that fails is found by trying each alone.

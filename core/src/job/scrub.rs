@@ -1,6 +1,6 @@
 //! Reads every block back and checks it, over and over: a disk may forget what nobody looks at.
 //!
-//! A pass takes `PASS`, however much is stored: hashes are spread evenly, so by a third of that time the scrub should be a
+//! A pass takes as long as the operator says, however much is stored: hashes are spread evenly, so by a third of that time the scrub should be a
 //! third through all possible hashes. Each run of the job goes on to where it should be by now; how far it has come is kept in a
 //! row, and a restart goes on from there.
 
@@ -21,7 +21,8 @@ use crate::{
     view::View,
 };
 
-/// How long it takes to look at everything once.
+/// How long it takes to look at everything once, unless the operator has set another time.
+#[cfg(test)]
 pub(super) const PASS: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The row in [`Table::Meta`] that says how far the scrub has come.
@@ -59,9 +60,9 @@ impl ScrubRow {
     }
 
     /// Where the pass should be by now: the first hash not yet to be checked, or `None` for all of them.
-    fn target(&self, now: Timestamp) -> Option<Hash> {
+    fn target(&self, now: Timestamp, pass: Duration) -> Option<Hash> {
         let elapsed = u128::from(now.0.saturating_sub(self.started.0));
-        let share = (elapsed << 64) / PASS.as_millis();
+        let share = (elapsed << 64) / pass.as_millis().max(1);
         let share = u64::try_from(share).ok()?;
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&share.to_be_bytes());
@@ -74,8 +75,8 @@ impl ScrubRow {
     }
 
     /// Whether the pass, ended or not, belongs to the past. Also if the clock went back behind its beginning.
-    fn is_over(&self, now: Timestamp) -> bool {
-        now < self.started || (self.ended && now >= self.started.after(PASS))
+    fn is_over(&self, now: Timestamp, pass: Duration) -> bool {
+        now < self.started || (self.ended && now >= self.started.after(pass))
     }
 }
 
@@ -84,8 +85,8 @@ impl ScrubRow {
 pub enum Command {
     /// Begin a pass now, and do not stretch it over a month.
     Start,
-    /// Rest for a day.
-    Pause,
+    /// Rest for a while.
+    Pause(Duration),
     /// Go on after a pause.
     Resume,
     /// End this pass; the next one begins in its time.
@@ -93,14 +94,14 @@ pub enum Command {
 }
 
 impl Command {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Start, Self::Pause, Self::Resume, Self::Cancel];
+    /// All of them; a pause of a day.
+    pub const ALL: [Self; 4] = [Self::Start, Self::Pause(PAUSE), Self::Resume, Self::Cancel];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Start => "start",
-            Self::Pause => "pause",
+            Self::Pause(_) => "pause",
             Self::Resume => "resume",
             Self::Cancel => "cancel",
         }
@@ -127,10 +128,15 @@ pub struct Status {
     pub bad: u64,
     /// When it goes on, if it pauses.
     pub paused_until: Option<Timestamp>,
+    /// How long the rest of the pass takes: by its schedule, or as fast as it has gone until now if it was asked for.
+    pub left: Option<Duration>,
 }
 
-/// How long a pause lasts: nobody has to remember to end it.
-const PAUSE: Duration = Duration::from_secs(24 * 3600);
+/// How long a pause lasts if nothing else is said: nobody has to remember to end it.
+pub const PAUSE: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest pause.
+pub const PAUSE_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// The row in [`Table::Meta`] with what the scrub was told: one of its own, because a run of the job keeps the other in memory.
 const CONTROL_KEY: &[u8] = b"scrub-control";
@@ -152,7 +158,7 @@ struct Control {
 impl Control {
     fn is_paused(self, now: Timestamp) -> bool {
         // A date beyond the longest pause is from a clock that was wrong.
-        self.paused.is_some_and(|until| now < until && until <= now.after(PAUSE))
+        self.paused.is_some_and(|until| now < until && until <= now.after(PAUSE_MAX))
     }
 
     /// Whether this pass is to end before its time: called off, or to make place for one that was asked for.
@@ -179,7 +185,7 @@ pub async fn command(cx: Cx, view: &View, command: Command) -> Result<(), PeerEr
     let now = cx.now().wall;
     match command {
         Command::Start => control = Control { start: Some(now), ..Control::default() },
-        Command::Pause => control.paused = Some(now.after(PAUSE)),
+        Command::Pause(time) => control.paused = Some(now.after(time.min(PAUSE_MAX))),
         Command::Resume => control.paused = None,
         Command::Cancel => control = Control { cancel: Some(now), ..Control::default() },
     }
@@ -204,8 +210,26 @@ pub async fn status(cx: Cx, view: &View) -> Result<Status, PeerError> {
         thousandths: u16::try_from(thousandths).expect("at most 1000"),
         checked: row.checked,
         bad: row.bad,
+        left: time_left(&row, thousandths, control, view, cx.now().wall),
         paused_until: control.paused.filter(|_| control.is_paused(cx.now().wall)),
     })
+}
+
+fn time_left(
+    row: &ScrubRow,
+    thousandths: u32,
+    control: Control,
+    view: &View,
+    now: Timestamp,
+) -> Option<Duration> {
+    if row.ended || row.started == Timestamp(0) {
+        return None;
+    }
+    let taken = Duration::from_millis(now.0.saturating_sub(row.started.0));
+    if control.hurries(row) {
+        return taken.saturating_mul(1000 - thousandths.min(1000)).checked_div(thousandths);
+    }
+    Some(view.config.tuning.scrub_interval.saturating_sub(taken))
 }
 
 async fn load_control(cx: Cx, view: &View) -> Result<Control, PeerError> {
@@ -217,13 +241,13 @@ async fn load_control(cx: Cx, view: &View) -> Result<Control, PeerError> {
 
 /// Checks what is to be checked by now, for as long as a run may take.
 pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
-    let slice = Slice::begin(cx, view);
+    let (slice, pass) = (Slice::begin(cx, view), view.config.tuning.scrub_interval);
     let control = load_control(cx, view).await?;
     if control.is_paused(cx.now().wall) {
         return Ok(Verdict::Done);
     }
     let mut row = match load(cx, view).await? {
-        Some(row) if !row.is_over(cx.now().wall) && !control.wants_another(&row) => row,
+        Some(row) if !row.is_over(cx.now().wall, pass) && !control.wants_another(&row) => row,
         Some(_) | None => {
             log::info!("scrub: a new pass begins");
             let row = ScrubRow::new(cx.now().wall);
@@ -244,7 +268,7 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
             break;
         }
         let hurried = control.hurries(&row);
-        let target = if hurried { None } else { row.target(cx.now().wall) };
+        let target = if hurried { None } else { row.target(cx.now().wall, pass) };
         let page = next(cx, view, &row, target).await?;
         for block in &page {
             let began = cx.now().mono;
@@ -257,7 +281,7 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
         row.ended = caught_up && target.is_none();
         if row != before {
             save(cx, view, &row).await?;
-            tell(&before, &row, cx.now().wall);
+            tell(&before, &row, cx.now().wall, pass);
         }
         if row.ended && hurried {
             // The next pass goes at its own pace. A command that came just now stays.
@@ -356,12 +380,12 @@ async fn is_needed(cx: Cx, view: &View, block: Hash) -> Result<bool, PeerError> 
 }
 
 /// Says how the pass goes, every tenth of the way.
-fn tell(before: &ScrubRow, row: &ScrubRow, now: Timestamp) {
+fn tell(before: &ScrubRow, row: &ScrubRow, now: Timestamp, pass: Duration) {
     let ScrubRow { checked, bad, .. } = row;
     if row.ended {
         log::info!("scrub: pass done: {checked} blocks checked, {bad} damaged or missing");
     } else if row.tenths() > before.tenths() {
-        let end = row.started.after(PASS);
+        let end = row.started.after(pass);
         let days = Duration::from_millis(end.0.saturating_sub(now.0)).as_secs() / 86400;
         log::info!(
             "scrub: {} % of the pass: {checked} blocks checked, {bad} damaged or missing; {days} days to go",

@@ -1,6 +1,6 @@
 //! What an operator asks of the node's machine, by the Admin API.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Contact, Node, status::Status};
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
         layout::{Parameters, ParametersChange, Role},
     },
     time::Now,
+    view::{Config, Tuning, View},
 };
 
 /// How long a node must have been away to be taken for dead without being named: longer than a machine takes to start anew, and
@@ -58,6 +59,8 @@ pub enum Command {
         /// Also give up the data that only they have.
         missing_data: bool,
     },
+    /// Let background work go by this from now on → [`Report::Done`]. Runs under way go on as they are.
+    Tune(Tuning),
     /// Run a job as soon as its slot is free → [`Report::Done`].
     Start(Job),
 }
@@ -189,6 +192,10 @@ impl Node {
                     Ok(())
                 })?;
                 return Ok(Report::Skipped(dead));
+            }
+            Command::Tune(tuning) => {
+                let config = Config { tuning, ..self.view.config.clone() };
+                self.view = Arc::new(View { config, ..View::clone(&self.view) });
             }
             Command::Start(job) => self.schedule.hasten(now.mono, job),
         }

@@ -183,6 +183,7 @@ impl Node {
         };
         let (peers, seed) = (peers.as_deref(), setup.seed.child());
         let membership = Membership::new(setup.id, card, setup.bootstrap, peers, seed, now);
+        let snapshots = setup.config.snapshot_interval.is_some();
         let view = View::single(setup.id, setup.boot, setup.config);
         let mut this = Self {
             view: Arc::new(view),
@@ -192,7 +193,7 @@ impl Node {
             served: 0,
             membership,
             layouts,
-            schedule: Schedule::new(now.mono),
+            schedule: Schedule::new(now.mono, snapshots),
             tokens: Arc::default(),
             hastened: 0,
             synced_at: now.mono,

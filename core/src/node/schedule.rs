@@ -1,7 +1,7 @@
 //! When which background job runs.
 //!
-//! Four slots: the queue has its own, because deletes wait for it, and so have fetching and the sync, because layouts wait for
-//! them; the others share one, because each reads the disk from end
+//! Five slots: the queue has its own, because deletes wait for it, and so have fetching and the sync, because layouts wait for
+//! them; snapshots have one, because they rest longer than they work; the others share one, because each reads the disk from end
 //! to end, and two would only disturb each other. Whoever has waited longest goes first.
 
 use std::time::Duration;
@@ -31,7 +31,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// In order of precedence where two are due at once.
-const PLANS: [Plan; 9] = [
+const PLANS: [Plan; 10] = [
     // Deleted data is to be gone soon after; an empty look costs microseconds.
     Plan {
         job: Job::Queue,
@@ -79,6 +79,8 @@ const PLANS: [Plan; 9] = [
         retry: MINUTE,
         retry_max: HOUR,
     },
+    // A look costs a read.
+    Plan { job: Job::Snapshot, first: MINUTE, every: MINUTE, retry: MINUTE, retry_max: HOUR },
 ];
 
 struct Line {
@@ -99,7 +101,8 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(now: Instant) -> Self {
+    /// With or without snapshots made by themselves.
+    pub(super) fn new(now: Instant, snapshots: bool) -> Self {
         let line = |plan: &'static Plan| Line {
             plan,
             due: Some(now.after(plan.first)),
@@ -108,7 +111,8 @@ impl Schedule {
             errors: 0,
             last_error: None,
         };
-        Self { lines: PLANS.iter().map(line).collect() }
+        let plans = PLANS.iter().filter(|plan| snapshots || plan.job != Job::Snapshot);
+        Self { lines: plans.map(line).collect() }
     }
 
     /// A job that is due and has its slot free; from now on it runs.
@@ -203,6 +207,7 @@ fn slot(job: Job) -> u8 {
         // It waits for other nodes' disks more than for the own.
         Job::Fetch => 1,
         Job::Sync => 3,
+        Job::Snapshot => 4,
         Job::Intents | Job::Uploads | Job::Orphans | Job::Scrub | Job::Offload | Job::Repair => 2,
     }
 }

@@ -227,6 +227,7 @@ pub fn call(effect: Effect, origin: Origin) -> Option<Call> {
         }
         Effect::Ask { at, call } => (at, Request::Admin(call), Bytes::new(), urgent, Expect::Asked),
         Effect::Chore(_)
+        | Effect::Snapshot(_)
         | Effect::Control(_)
         | Effect::Open(_)
         | Effect::Pull { .. }

@@ -243,7 +243,9 @@ pub(super) fn block_ref(
         table: Table::BlockCount,
         reason: format!("block {block}: {refs} references cannot change by {change}"),
     })?;
-    body.writer.put(Table::BlockCount, &key, &table::encode(&BlockCountRow { refs }))?;
+    let dropped = (refs == 0).then_some(body.at);
+    let row = BlockCountRow { refs, dropped };
+    body.writer.put(Table::BlockCount, &key, &table::encode(&row))?;
     if refs == 0 {
         let due = body.at.after(body.delays.block);
         body.enqueue(due, &Job::Reap { block })?;

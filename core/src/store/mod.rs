@@ -8,6 +8,7 @@
 mod answer;
 pub mod apply;
 mod batch;
+pub mod copy;
 pub mod digest;
 pub mod group;
 mod hook;

@@ -256,7 +256,9 @@ fn correct_block(body: &mut Body<'_>, block: Hash, by: i64) -> Result<(), StoreE
         table: Table::BlockCount,
         reason: format!("block {block}: {counted} references cannot change by {by}"),
     })?;
-    body.writer.put(Table::BlockCount, &key, &table::encode(&BlockCountRow { refs }))?;
+    let dropped = (refs == 0).then_some(body.at);
+    let row = BlockCountRow { refs, dropped };
+    body.writer.put(Table::BlockCount, &key, &table::encode(&row))?;
     if refs == 0 {
         let due = body.at.after(body.delays.block);
         body.enqueue(due, &Job::Reap { block })

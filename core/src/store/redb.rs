@@ -36,7 +36,7 @@ const FORMAT: (&str, u32) = ("mews", 1);
 
 type Bytes = &'static [u8];
 
-fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
+pub(super) fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
     TableDefinition::new(table.name())
 }
 
@@ -45,7 +45,7 @@ fn index(table: Table) -> usize {
     at.expect("every table is in Table::ALL")
 }
 
-fn engine(error: impl Into<::redb::Error>) -> StoreError {
+pub(super) fn engine(error: impl Into<::redb::Error>) -> StoreError {
     StoreError::Engine(error.into().to_string())
 }
 
@@ -319,7 +319,7 @@ fn fingerprint(database: &Database) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn check_format(marker: Option<&[u8]>) -> Result<(), OpenError> {
+pub(super) fn check_format(marker: Option<&[u8]>) -> Result<(), OpenError> {
     let foreign = || OpenError::Foreign("it has no format marker of ours".to_owned());
     let marker = marker.and_then(|bytes| std::str::from_utf8(bytes).ok()).ok_or_else(foreign)?;
     let (name, number) = marker.split_once(' ').ok_or_else(foreign)?;

@@ -79,6 +79,9 @@ pub struct BlockCountRow {
     /// Live references. At zero the block is queued to be reaped.
     #[serde(rename = "n")]
     pub refs: u64,
+    /// At zero, since when. Not in rows of the time when there were no snapshots of the metadata.
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<Timestamp>,
 }
 
 /// The value of a row in [`Table::Fetch`](crate::store::Table::Fetch), keyed by block. Local; whoever finds a block missing or damaged writes it

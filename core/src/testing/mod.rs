@@ -535,7 +535,9 @@ impl Running {
                 Completion::Held(Ok(held.collect()))
             }
             Effect::Chore(chore) => panic!("no request does maintenance: {chore:?}"),
-            Effect::Control(_) | Effect::Ask { .. } => panic!("no request of S3 asks for this"),
+            Effect::Snapshot(_) | Effect::Control(_) | Effect::Ask { .. } => {
+                panic!("no request of S3 asks for this")
+            }
             Effect::Cancel(_) => unreachable!("taken out when drained"),
         })
     }

@@ -16,6 +16,7 @@ pub(super) fn describe(effect: &Effect) -> String {
         Effect::LoadBlock { .. } => "LoadBlock".to_owned(),
         Effect::Holds { blocks, .. } => format!("Holds {blocks:?}"),
         Effect::Chore(chore) => format!("Chore {chore:?}"),
+        Effect::Snapshot(shot) => format!("Snapshot {shot:?}"),
         Effect::Control(command) => format!("Control {command:?}"),
         Effect::Ask { call, .. } => format!("Ask {}", call.call),
         Effect::Open(_) => "Open".to_owned(),

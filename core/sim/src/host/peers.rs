@@ -189,6 +189,7 @@ fn failure(completion: &Completion) -> Option<&PeerError> {
         | Completion::Asked(Ok(_))
         | Completion::Control(_)
         | Completion::Chore(_)
+        | Completion::Snapshots(_)
         | Completion::Pulled(_)
         | Completion::Collected(_)
         | Completion::Sent(_) => None,

@@ -54,6 +54,8 @@ impl Host {
                 let counted = |hash| is_counted(&process.db, hash);
                 Completion::Chore(process.files.chore(&chore, &counted))
             }
+            // Nothing of a scenario makes snapshots.
+            Effect::Snapshot(_) => Completion::Snapshots(Ok(Vec::new())),
             Effect::Control(command) => {
                 let now = self.now(world);
                 let report = self.process().node.control(now, *command);

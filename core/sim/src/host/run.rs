@@ -263,6 +263,7 @@ impl Host {
             | Effect::LoadBlock { .. }
             | Effect::Holds { .. }
             | Effect::Chore(_)
+            | Effect::Snapshot(_)
             | Effect::Control(_)
             | Effect::Ask { .. }
             | Effect::Pull { .. }

@@ -161,6 +161,7 @@ fn setup(reader: &mut Reader<'_>, source: &Source<'_>, top: Table<'_, '_>) -> Op
         home: None,
         meta: meta.unwrap_or_default(),
         data,
+        snapshots: None,
         data_fsync,
         s3,
         rpc,
@@ -202,7 +203,8 @@ fn config(reader: &mut Reader<'_>, top: Table<'_, '_>, s3: Option<Table<'_, '_>>
         index_shards: defaults.index_shards,
         block_delay: defaults.block_delay,
         tombstone_delay: defaults.tombstone_delay,
-        pace: defaults.pace,
+        tuning: defaults.tuning,
+        snapshot_interval: defaults.snapshot_interval,
     }
 }
 

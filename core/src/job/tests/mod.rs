@@ -11,6 +11,7 @@ mod queue;
 mod repair;
 mod replicas;
 mod scrub;
+mod snapshot;
 mod sync;
 mod tidying;
 mod tombstones;
@@ -26,7 +27,7 @@ use crate::{
         files::{DataDir, DataFsync, Files, FilesOptions, Pin},
         seal::seal,
     },
-    effect::{Completion, Effect, EffectId},
+    effect::{Completion, Effect, EffectId, Shot},
     id::{Hash, NodeId, VersionId},
     s3::ingest::{intent_row, list_row},
     store::{
@@ -68,6 +69,8 @@ struct World {
     /// `None` for a cluster of one.
     ring: Option<Ring>,
     config: Config,
+    /// The snapshots of the metadata that there are.
+    shots: Vec<Timestamp>,
 }
 
 /// An effect under way, at the point that it has come to.
@@ -108,6 +111,7 @@ impl World {
             node: NodeId([1; 32]),
             ring: None,
             config: Config::default(),
+            shots: Vec::new(),
         };
         world.pass(Duration::from_secs(1_000_000));
         world
@@ -197,6 +201,14 @@ impl World {
             Effect::Chore(chore) => {
                 let store = &self.store;
                 Ok(Completion::Chore(self.files.chore(&chore, &|block| counts(store, block))))
+            }
+            Effect::Snapshot(shot) => {
+                match shot {
+                    Shot::List => {}
+                    Shot::Take { at, .. } => self.shots.push(at),
+                    Shot::Remove { at } => self.shots.retain(|other| *other != at),
+                }
+                Ok(Completion::Snapshots(Ok(self.shots.clone())))
             }
             other => panic!("{other:?} is not a job's"),
         }

@@ -152,7 +152,7 @@ fn counts_and_fingerprints_that_are_wrong_are_put_right() {
     world.put_data(HERE, id(2), &blocks[..7]);
     world.apply_ops(bucket_rows(bucket));
     let right = world.store.clone();
-    let count = |refs| table::encode(&BlockCountRow { refs });
+    let count = |refs| table::encode(&BlockCountRow { refs, dropped: None });
     for (block, refs) in [(3, 9), (50, 0)] {
         let key = key::block_count(blocks[block].hash());
         world.store.put(Table::BlockCount, &key, &count(refs)).unwrap();

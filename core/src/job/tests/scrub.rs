@@ -105,7 +105,7 @@ fn a_pass_can_be_started_paused_resumed_and_called_off() {
     world.run(Job::Scrub);
     world.pass(Duration::from_secs(10));
     tell(&mut world, Start);
-    assert!(tell(&mut world, Pause).paused_until.is_some());
+    assert!(tell(&mut world, Pause(scrub::PAUSE)).paused_until.is_some());
     assert_eq!(world.run(Job::Scrub), Verdict::Done);
     assert_eq!(state(&world).checked, 0, "it pauses");
     tell(&mut world, Resume);
@@ -125,7 +125,7 @@ fn a_pass_can_be_started_paused_resumed_and_called_off() {
     world.run(Job::Scrub);
     assert!(!state(&world).ended, "the next one begins in its time");
     let day = Duration::from_secs(25 * 3600);
-    tell(&mut world, Pause);
+    tell(&mut world, Pause(scrub::PAUSE));
     world.pass(day);
     let before = state(&world).checked;
     world.pass(PASS / 4);

@@ -1,6 +1,8 @@
 //! The Admin API as its clients see it.
 
+mod snapshots;
 mod tokens;
+mod workers;
 
 use std::{fs, path::Path, time::Duration};
 
@@ -14,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn run(binary: impl AsRef<Path>) {
     let binary = binary.as_ref();
     tokens::run(binary);
+    workers::run(binary);
+    snapshots::run(binary);
 }
 
 /// The token that quickstart has left.
@@ -40,6 +44,13 @@ pub fn call(daemon: &Daemon, token: Option<&str>, call: &str, body: Option<Value
     assert!(response.whole, "{call}: the response was cut short");
     let answer = serde_json::from_slice(&response.body);
     (response.status, answer.unwrap_or_else(|error| panic!("{call}: {error}")))
+}
+
+/// The one node's answer to a call about nodes.
+pub fn here(answer: &Value) -> Value {
+    let nodes = answer["success"].as_object().expect("answers by node");
+    assert_eq!(nodes.len(), 1, "{answer}");
+    nodes.values().next().expect("one").clone()
 }
 
 /// The same with quickstart's token; panics unless it succeeds.
