@@ -108,6 +108,27 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// What it is, for logs and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "Read",
+            Self::Commit { .. } => "Commit",
+            Self::StoreBlock { .. } => "StoreBlock",
+            Self::LoadBlock { .. } => "LoadBlock",
+            Self::Holds { .. } => "Holds",
+            Self::Chore(_) => "Chore",
+            Self::Snapshot(_) => "Snapshot",
+            Self::Control(_) => "Control",
+            Self::Ask { .. } => "Ask",
+            Self::Open(_) => "Open",
+            Self::Pull { .. } => "Pull",
+            Self::Collect { .. } => "Collect",
+            Self::Respond { .. } => "Respond",
+            Self::Send(_) => "Send",
+            Self::Cancel(_) => "Cancel",
+        }
+    }
+
     /// The node that is to do it, for what any node can do.
     pub fn at(&self) -> Option<NodeId> {
         match self {

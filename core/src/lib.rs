@@ -67,6 +67,7 @@ pub mod flow;
 pub mod http;
 pub mod id;
 pub mod job;
+pub mod metrics;
 pub mod node;
 pub mod placement;
 pub mod quorum;

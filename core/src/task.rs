@@ -5,12 +5,15 @@
 //! completions coming in, timers) stands in a thread-local, so that [`Cx`] can be a zero-sized token: no lock, no `Arc`, no
 //! `unsafe`. The open slots of the airlock are the task's visible state; [`Task::waiting_for`] shows them.
 
+mod meter;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
     future::{Future, poll_fn},
     marker::PhantomData,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -25,6 +28,7 @@ use crate::{
     effect::{ClientGone, Completion, Effect, EffectId, PeerError, Pulled, ResponseBody, Shot},
     http::ResponseHead,
     id::{Hash, NodeId, VersionId},
+    metrics::Metrics,
     node::control::{Command, Refusal, Report},
     rpc::AdminCall,
     rpc::Origin,
@@ -33,6 +37,9 @@ use crate::{
     store::{Answer, Batch, Outcome, Read},
     time::{Instant, Now, Stamp, Timestamp},
 };
+use meter::{Meter, received};
+
+pub use meter::Moved;
 
 /// Why a machine wants to be woken; shown by whoever debugs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +53,15 @@ struct Airlock {
     slots: BTreeMap<EffectId, Slot>,
     timers: BTreeMap<(Instant, EffectId), Reason>,
     gone: bool,
+    /// The id of the request that the task serves.
+    request: Option<String>,
+    moved: Moved,
 }
 
 struct Slot {
     what: &'static str,
+    /// The node that is to do it, for what any node can do.
+    at: Option<NodeId>,
     since: Instant,
     done: Option<Completion>,
 }
@@ -60,6 +72,16 @@ thread_local! {
 
 fn airlock<R>(f: impl FnOnce(&mut Airlock) -> R) -> Option<R> {
     AIRLOCK.with(|airlock| airlock.borrow_mut().as_deref_mut().map(f))
+}
+
+/// The id of the request that is being served on this thread at this moment, for the log.
+pub fn current_request() -> Option<String> {
+    // Whatever logs while the airlock is taken, or while the thread ends, does so without it.
+    let request = AIRLOCK.try_with(|airlock| {
+        let airlock = airlock.try_borrow().ok()?;
+        airlock.as_deref()?.request.clone()
+    });
+    request.ok().flatten()
 }
 
 fn inside<R>(f: impl FnOnce(&mut Airlock) -> R) -> R {
@@ -80,11 +102,12 @@ impl Cx {
         })
     }
 
-    fn issue<T>(self, what: &'static str, effect: Effect) -> Wait<T> {
+    fn issue<T>(self, effect: Effect) -> Wait<T> {
+        let (what, at) = (effect.name(), effect.at());
         let id = self.emit(effect);
         inside(|a| {
             let since = a.now.mono;
-            a.slots.insert(id, Slot { what, since, done: None });
+            a.slots.insert(id, Slot { what, at, since, done: None });
         });
         Wait { id, done: false, _answer: PhantomData }
     }
@@ -104,14 +127,24 @@ impl Cx {
         VersionId::new(Stamp::past(self.now().wall, seen), self.random())
     }
 
+    /// Says which request the task serves: the lines that it logs from now on name it.
+    pub fn serves(self, request: &str) {
+        inside(|a| a.request = Some(request.to_owned()));
+    }
+
+    /// How many bytes of bodies have been moved so far.
+    pub fn moved(self) -> Moved {
+        inside(|a| a.moved)
+    }
+
     /// See [`Effect::Read`].
     pub fn read(self, at: NodeId, read: Read) -> Wait<Result<Answer, PeerError>> {
-        self.issue("Read", Effect::Read { at, read })
+        self.issue(Effect::Read { at, read })
     }
 
     /// See [`Effect::Commit`].
     pub fn commit(self, at: NodeId, batch: Batch) -> Wait<Result<Outcome, PeerError>> {
-        self.issue("Commit", Effect::Commit { at, batch })
+        self.issue(Effect::Commit { at, batch })
     }
 
     /// See [`Effect::StoreBlock`].
@@ -121,32 +154,32 @@ impl Cx {
         block: Payload,
         then: Batch,
     ) -> Wait<Result<Outcome, PeerError>> {
-        self.issue("StoreBlock", Effect::StoreBlock { at, block, then })
+        self.issue(Effect::StoreBlock { at, block, then })
     }
 
     /// See [`Effect::LoadBlock`].
     pub fn load_block(self, at: NodeId, hash: Hash) -> Wait<Result<Payload, PeerError>> {
-        self.issue("LoadBlock", Effect::LoadBlock { at, hash })
+        self.issue(Effect::LoadBlock { at, hash })
     }
 
     /// See [`Effect::Holds`].
     pub fn holds(self, at: NodeId, blocks: Vec<Hash>) -> Wait<Result<Vec<bool>, PeerError>> {
-        self.issue("Holds", Effect::Holds { at, blocks })
+        self.issue(Effect::Holds { at, blocks })
     }
 
     /// See [`Effect::Chore`].
     pub fn chore(self, chore: Chore) -> Wait<Result<ChoreReport, PeerError>> {
-        self.issue("Chore", Effect::Chore(chore))
+        self.issue(Effect::Chore(chore))
     }
 
     /// See [`Effect::Snapshot`].
     pub fn snapshot(self, shot: Shot) -> Wait<Result<Vec<Timestamp>, PeerError>> {
-        self.issue("Snapshot", Effect::Snapshot(shot))
+        self.issue(Effect::Snapshot(shot))
     }
 
     /// See [`Effect::Control`].
     pub fn control(self, command: Command) -> Wait<Result<Report, Refusal>> {
-        self.issue("Control", Effect::Control(Box::new(command)))
+        self.issue(Effect::Control(Box::new(command)))
     }
 
     /// See [`Effect::Ask`].
@@ -155,7 +188,7 @@ impl Cx {
         at: NodeId,
         call: AdminCall,
     ) -> Wait<Result<Result<String, String>, PeerError>> {
-        self.issue("Ask", Effect::Ask { at, call })
+        self.issue(Effect::Ask { at, call })
     }
 
     /// See [`Effect::Open`].
@@ -165,22 +198,26 @@ impl Cx {
 
     /// See [`Effect::Pull`].
     pub fn pull(self, block: u32, inline: u32) -> Wait<Result<Pulled, BodyError>> {
-        self.issue("Pull", Effect::Pull { block, inline })
+        self.issue(Effect::Pull { block, inline })
     }
 
     /// See [`Effect::Collect`].
     pub fn collect(self, max: u32) -> Wait<Result<Bytes, BodyError>> {
-        self.issue("Collect", Effect::Collect { max })
+        self.issue(Effect::Collect { max })
     }
 
     /// See [`Effect::Respond`].
     pub fn respond(self, head: ResponseHead, body: ResponseBody) {
+        if let ResponseBody::Full(bytes) = &body {
+            inside(|a| a.moved.sent += bytes.len() as u64);
+        }
         self.emit(Effect::Respond { head, body });
     }
 
     /// See [`Effect::Send`].
     pub fn send(self, bytes: Bytes) -> Wait<Result<(), ClientGone>> {
-        self.issue("Send", Effect::Send(bytes))
+        inside(|a| a.moved.sent += bytes.len() as u64);
+        self.issue(Effect::Send(bytes))
     }
 
     /// Waits for `wait` to pass.
@@ -315,6 +352,7 @@ impl<T> Drop for Wait<T> {
 pub struct Task {
     name: &'static str,
     origin: Origin,
+    meter: Option<Meter>,
     flow: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     airlock: Option<Box<Airlock>>,
 }
@@ -328,6 +366,7 @@ impl Task {
         Self {
             name,
             origin: Origin::default(),
+            meter: None,
             flow: Some(Box::pin(flow(Cx(())))),
             airlock: Some(Box::new(Airlock {
                 now: Now::default(),
@@ -337,6 +376,8 @@ impl Task {
                 slots: BTreeMap::new(),
                 timers: BTreeMap::new(),
                 gone: false,
+                request: None,
+                moved: Moved::default(),
             })),
         }
     }
@@ -345,6 +386,12 @@ impl Task {
     #[must_use]
     pub fn of(self, origin: Origin) -> Self {
         Self { origin, ..self }
+    }
+
+    /// The same task of the node `me`, which counts in these metrics how long it waits.
+    #[must_use]
+    pub fn metered(self, me: NodeId, metrics: Arc<Metrics>) -> Self {
+        Self { meter: Some(Meter { me, metrics }), ..self }
     }
 
     /// What the task's calls to other nodes are marked with.
@@ -364,7 +411,12 @@ impl Task {
 
     /// Hands in the answer to an effect. Answers to cancelled effects are ignored. Then drain [`Task::poll_effect`].
     pub fn handle_event(&mut self, now: Now, id: EffectId, completion: Completion) {
-        if let Some(slot) = self.lock().slots.get_mut(&id) {
+        let airlock = self.airlock.as_deref_mut().expect("not inside a step");
+        if let Some(slot) = airlock.slots.get_mut(&id) {
+            if let Some(meter) = &self.meter {
+                meter.done(slot.what, slot.at, (slot.since, now.mono), &completion);
+            }
+            airlock.moved.received += received(&completion);
             slot.done = Some(completion);
             self.step(now);
         }
@@ -393,7 +445,11 @@ impl Task {
     /// The next effect to perform. Poll until `None` after `start` and after every `handle_*`.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<(EffectId, Effect)> {
-        self.lock().out.pop_front()
+        let (id, effect) = self.lock().out.pop_front()?;
+        if let Some(meter) = &self.meter {
+            meter.begun(&effect);
+        }
+        Some((id, effect))
     }
 
     /// When the task wants [`Task::handle_timeout`], and why. May change after every `handle_*`.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     id::{NodeId, Position},
+    metrics::Metrics,
     placement::layout::Layout,
 };
 
@@ -25,13 +26,15 @@ pub struct View {
     pub complete: u64,
     /// What the operator chose.
     pub config: Config,
+    /// Where whatever happens is counted. The only thing in here that changes, and nothing is decided by it.
+    pub metrics: Arc<Metrics>,
 }
 
 impl View {
     /// The view of a node that is alone.
     pub fn single(node: NodeId, boot: u64, config: Config) -> Self {
-        let (ring, peers) = (Ring::single(node), BTreeMap::new());
-        Self { node, boot, ring, peers, recovering: false, complete: 1, config }
+        let (ring, peers, metrics) = (Ring::single(node), BTreeMap::new(), Arc::default());
+        Self { node, boot, ring, peers, recovering: false, complete: 1, config, metrics }
     }
 
     /// Whether what this node does not find was never there, to somebody who knows that the storage nodes of layout `version` have all

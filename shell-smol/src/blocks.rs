@@ -105,7 +105,7 @@ impl Blocks {
     pub async fn load(&self, hash: Hash) -> Result<Payload, PeerError> {
         let permit = self.downloads.acquire(self.block_max).await;
         let files = Arc::clone(&self.files);
-        let payload = self.workers.run(move || files.load(hash)).await??;
+        let payload = self.workers.run(move || blocks::load(&files, hash)).await??;
         Ok(blocks::hold(payload, permit))
     }
 

@@ -65,12 +65,12 @@ pub fn host(place: &Place, setup: &Setup, bounds: &Bounds, port: u16) -> Result<
     });
     let saver = saver.map_err(system)?;
     host.saver.get_or_init(|| saver);
-    let dirs = setup.data.iter().map(|dir| dir.path.clone()).collect();
+    let metrics = host.with_node(|node| Arc::clone(&node.view().metrics));
     let measured = Arc::clone(&host);
     let measured = move |room: Space| {
         measured.with_node(|node| node.measured(room));
     };
-    space::watch(dirs, measured).map_err(system)?;
+    space::watch(setup, metrics, measured).map_err(system)?;
     Ok((host, ended))
 }
 

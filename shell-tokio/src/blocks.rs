@@ -103,7 +103,7 @@ impl Blocks {
     pub async fn load(&self, hash: Hash) -> Result<Payload, PeerError> {
         let permit = self.downloads.acquire(self.block_max).await;
         let files = Arc::clone(&self.files);
-        let payload = blocking(move || files.load(hash)).await??;
+        let payload = blocking(move || blocks::load(&files, hash)).await??;
         Ok(blocks::hold(payload, permit))
     }
 

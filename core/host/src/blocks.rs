@@ -1,11 +1,12 @@
 //! Block files: the thread that stores them, and the memory that blocks hold on to.
 
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc, thread, time::Instant};
 
 use bytes::Bytes;
 use mews_core::{
     block::{Payload, files::Files},
     effect::PeerError,
+    id::Hash,
 };
 
 use crate::{abort::AbortOnPanic, queue::Queue};
@@ -51,12 +52,27 @@ fn store<W>(
             blocks.push(block);
             waiters.push(waiter);
         }
+        let began = Instant::now();
         let results = files.store(&blocks);
+        let metrics = &files.metrics().blocks;
+        metrics.writing.took(began.elapsed());
+        metrics.group.record(blocks.len() as u64);
         blocks.clear();
         for (waiter, result) in waiters.drain(..).zip(results) {
             answer(waiter, result);
         }
     }
+}
+
+/// Reads a block and verifies it. It blocks.
+///
+/// # Errors
+/// Those of [`Files::load`].
+pub fn load(files: &Files, block: Hash) -> Result<Payload, PeerError> {
+    let began = Instant::now();
+    let loaded = files.load(block);
+    files.metrics().blocks.reading.took(began.elapsed());
+    loaded
 }
 
 /// Bytes together with their share of the memory.

@@ -34,7 +34,7 @@ use rustix::fs::FlockOperation;
 use crate::{
     clock::Clock,
     disk::{self, StdDisk},
-    journal,
+    journal, logger,
     machine::{self, random},
     snapshots::{self, Snapshots},
 };
@@ -192,7 +192,10 @@ impl Place {
                 replication
             );
         }
-        let (db, files) = (Arc::new(db), Arc::new(files));
+        let metrics = &node.view().metrics;
+        logger::count_panics(Arc::clone(metrics));
+        let db = Arc::new(db.metered(Arc::clone(metrics)));
+        let files = Arc::new(files.metered(Arc::clone(metrics)));
         if !setup.config.metadata_fsync {
             journal::begin(&db, &self.meta)?;
         }

@@ -9,7 +9,7 @@ use mews_core::daemon::{
     args::{self, Invocation, Store},
     bounds::Bounds,
     config::Checked,
-    log::level,
+    log::Logging,
     setup::Setup,
     texts::{self, Ready},
     trouble::Trouble,
@@ -27,11 +27,13 @@ pub fn main(name: &str, run: impl FnOnce(&Setup, &Bounds) -> Result<(), Trouble>
     let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let program = words.next().unwrap_or_else(|| name.to_owned());
     let words: Vec<String> = words.collect();
-    let level = match level(std::env::var("MEWS_LOG").ok().as_deref()) {
-        Ok(level) => level,
+    let variable = |name| std::env::var(name).ok();
+    let (rules, form) = (variable("MEWS_LOG"), variable("MEWS_LOG_FORMAT"));
+    let logging = match Logging::parse(rules.as_deref(), form.as_deref()) {
+        Ok(logging) => logging,
         Err(text) => return say(&mut io::stderr(), &format!("{text}\n"), args::EXIT_USAGE),
     };
-    logger::start(level);
+    logger::start(logging);
     let setup = match args::parse(&program, &words) {
         Invocation::Quickstart(quickstart) => Setup::from(quickstart),
         Invocation::Serve { config } => match config::read(&config) {

@@ -1,6 +1,6 @@
 //! The database: reading it, and the thread that is its one writer.
 
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc, thread, time::Instant};
 
 use mews_core::{
     block::files::Files,
@@ -23,6 +23,7 @@ pub const QUEUE: usize = store::group::GROUP_BATCHES_MAX;
 /// # Errors
 /// [`PeerError::Store`]: the database does.
 pub fn read(db: &Db, read: &Read) -> Result<Answer, PeerError> {
+    db.metrics().read(read);
     let answer = db.latest().and_then(|snapshot| store::read::read(read, &*snapshot));
     answer.map_err(PeerError::Store)
 }
@@ -75,7 +76,9 @@ fn write<W>(
         {
             group.push(batch, waiter);
         }
+        let began = Instant::now();
         let committed = db.commit(group.batches());
+        db.metrics().committed(group.batches(), began.elapsed());
         let waiters = group.finish();
         match committed {
             Ok(outcomes) => {

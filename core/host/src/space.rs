@@ -1,30 +1,52 @@
 //! How much room the data directories have, measured from time to time.
 
-use std::{collections::BTreeSet, io, thread, time::Duration};
+use std::{collections::BTreeSet, io, sync::Arc, thread, time::Duration};
 
-use mews_core::node::gossip::Space;
+use mews_core::{
+    daemon::setup::Setup,
+    metrics::{Metrics, Room},
+    node::gossip::Space,
+};
 
 /// Full disks take longer than that to fill, and a look costs microseconds.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Starts a thread that says how much room these directories have: once now, then every minute, for ever.
+/// Starts a thread that says how much room the data directories have: once now, then every minute, for ever. That of the metadata
+/// directory it tells the metrics alone.
 ///
 /// # Errors
 /// The thread cannot be made.
-pub fn watch(dirs: Vec<String>, measured: impl Fn(Space) + Send + 'static) -> io::Result<()> {
+pub fn watch(
+    setup: &Setup,
+    metrics: Arc<Metrics>,
+    measured: impl Fn(Space) + Send + 'static,
+) -> io::Result<()> {
+    let data: Vec<String> = setup.data.iter().map(|dir| dir.path.clone()).collect();
+    let metadata = vec![setup.meta.clone()];
     let thread = thread::Builder::new().name("space".to_owned());
     thread.spawn(move || {
         loop {
-            match measure(&dirs) {
-                Ok(space) => measured(space),
-                Err(error) => {
-                    log::warn!("cannot measure the room of the data directories: {error}")
-                }
+            look(&metadata, &metrics.metadata);
+            if let Some(space) = look(&data, &metrics.data) {
+                measured(space);
             }
             thread::sleep(EVERY);
         }
     })?;
     Ok(())
+}
+
+fn look(dirs: &[String], room: &Room) -> Option<Space> {
+    match measure(dirs) {
+        Ok(space) => {
+            room.measured(space.available, space.total);
+            Some(space)
+        }
+        Err(error) => {
+            log::warn!("cannot measure the room of {}: {error}", dirs.join(", "));
+            None
+        }
+    }
 }
 
 /// The room of the file systems that these directories are on, each counted once.

@@ -109,18 +109,25 @@ pub(super) fn role_json(role: &Role) -> Value {
 }
 
 /// How the partitions are.
-struct Health {
+pub(super) struct Health {
     status: &'static str,
-    storage: Vec<NodeId>,
-    up: usize,
-    partitions: usize,
+    pub storage: Vec<NodeId>,
+    pub up: usize,
+    pub partitions: usize,
     /// That have the quorums which requests need by the mode, in every version in force.
-    quorum: usize,
+    pub quorum: usize,
     /// All of whose nodes are up.
-    all: usize,
+    pub all: usize,
 }
 
-fn health(status: &Status, mode: Consistency) -> Health {
+impl Health {
+    /// Whether everything can be read and written.
+    pub fn is_available(&self) -> bool {
+        self.partitions > 0 && self.quorum == self.partitions
+    }
+}
+
+pub(super) fn health(status: &Status, mode: Consistency) -> Health {
     let mut storage: Vec<NodeId> =
         status.history.active().flat_map(|layout| layout.storage.iter().copied()).collect();
     storage.sort_unstable();
@@ -179,7 +186,7 @@ pub(super) fn health_line(status: &Status, mode: Consistency) -> (bool, String) 
         health.up,
         health.storage.len()
     );
-    (health.partitions > 0 && health.quorum == health.partitions, text)
+    (health.is_available(), text)
 }
 
 pub(super) fn get_statistics(status: &Status) -> Value {

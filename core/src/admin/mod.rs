@@ -12,6 +12,7 @@ mod cluster;
 mod each;
 mod error;
 mod layout;
+mod metrics;
 mod query;
 mod serve;
 mod stored;

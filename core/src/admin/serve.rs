@@ -7,18 +7,19 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
-    admit::{Holder, admit},
+    admit::{Holder, METRICS, admit},
     auth::Tokens,
     call::{Call, MISSING},
     cluster, each,
     error::Error,
-    layout,
+    layout, metrics,
     query::Query,
     token,
 };
 use crate::{
     effect::ResponseBody,
-    http::{RequestHead, ResponseHead},
+    http::{RequestHead, ResponseHead, visit::Visit},
+    metrics::page::CONTENT_TYPE,
     s3::intake::Intake,
     task::Cx,
     view::View,
@@ -32,8 +33,10 @@ const METHODS: &str = "OPTIONS, GET, HEAD, POST";
 
 /// Serves one request. Every path through it responds exactly once.
 pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead, tokens: Arc<Tokens>) {
-    let path = String::from_utf8_lossy(head.path_and_query().0).into_owned();
-    let answered = match Box::pin(answer(cx, &view, &head, &path, &tokens)).await {
+    let visit = Visit::begin(cx, &head);
+    let path = &visit.path;
+    let operation = operation(&head.method, path);
+    let answered = match Box::pin(answer(cx, &view, &head, path, &tokens)).await {
         Ok(answered) => answered,
         Err(error) => {
             if error.status >= 500 && error.status != 501 {
@@ -41,17 +44,31 @@ pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead, tokens: Arc<Token
             } else {
                 log::debug!("{} {path}: {error}", head.method);
             }
-            Answered::Json(error.status, error.to_json(&view.config.region, &path))
+            Answered::Json(error.status, error.to_json(&view.config.region, path))
         }
     };
     let (status, kind, body) = match answered {
         Answered::Json(status, value) => (status, "application/json", value.to_string()),
         Answered::Text(status, text) => (status, "text/plain; charset=utf-8", text),
+        Answered::Metrics(page) => (200, CONTENT_TYPE, page),
     };
-    let response = response(&head.method, status, body.len() as u64).header("content-type", kind);
+    let response = response(&head.method, status, body.len() as u64)
+        .header("content-type", kind)
+        .header("x-request-id", &visit.id);
     let empty = head.method == "HEAD" || body.is_empty();
     let body = if empty { ResponseBody::Empty } else { ResponseBody::Full(Bytes::from(body)) };
     cx.respond(response, body);
+    visit.end(cx, &view.metrics.admin, operation, status, false);
+}
+
+/// What a request is for, in metrics and logs.
+fn operation(method: &str, path: &str) -> &'static str {
+    match (method, path) {
+        ("OPTIONS", _) => "Options",
+        (_, "/health") => "Health",
+        (_, "/metrics") => "Metrics",
+        _ => path.strip_prefix("/v2/").and_then(Call::from_name).map_or("Invalid", Call::name),
+    }
 }
 
 /// What every answer carries, and what a browser asks before it calls from another site's page.
@@ -70,6 +87,7 @@ pub(super) fn response(method: &str, status: u16, len: u64) -> ResponseHead {
 enum Answered {
     Json(u16, Value),
     Text(u16, String),
+    Metrics(String),
 }
 
 async fn answer(
@@ -85,6 +103,10 @@ async fn answer(
             let mode = view.config.consistency;
             let (well, text) = cluster::health_line(&cluster::status(cx).await?, mode);
             return Ok(Answered::Text(if well { 200 } else { 503 }, text));
+        }
+        ("GET" | "HEAD", "/metrics") => {
+            admit(cx, view, tokens, head.get("authorization"), METRICS).await?;
+            return metrics::page(cx, view).await.map(Answered::Metrics);
         }
         _ => {}
     }

@@ -23,7 +23,7 @@ use super::{
     pins::Pins,
     seal::{BLOCK_MAX, open},
 };
-use crate::{effect::PeerError, id::Hash, store::StoreError};
+use crate::{effect::PeerError, id::Hash, metrics::Metrics, store::StoreError};
 
 /// A directory that holds blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +115,7 @@ pub struct Files {
     fsync: DataFsync,
     /// Makes the names of temporary files differ.
     next_tmp: AtomicU64,
+    metrics: Arc<Metrics>,
 }
 
 /// A block of a group on its way to its place in one data directory.
@@ -155,7 +156,19 @@ impl Files {
             pins: Arc::default(),
             fsync,
             next_tmp: AtomicU64::new(0),
+            metrics: Arc::default(),
         })
+    }
+
+    /// The same store, which counts in these metrics from now on.
+    #[must_use]
+    pub fn metered(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Where it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Keeps the block's files from being unlinked for as long as the pin lives. [`Effect::StoreBlock`] holds one from before
@@ -261,6 +274,9 @@ impl Files {
                 }
             }
         }
+        if any {
+            self.metrics.blocks.deleted.increment();
+        }
         Ok(any)
     }
 
@@ -295,6 +311,7 @@ impl Files {
             Err(DiskError::NotFound) => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         };
+        self.metrics.blocks.read.add(stored.len() as u64);
         Ok(match open(hash, form, stored.into(), BLOCK_MAX) {
             Ok(payload) => Found::Sound(payload),
             Err(error) => Found::Damaged(error.to_string()),
@@ -309,6 +326,7 @@ impl Files {
             if let Found::Damaged(_) = found {
                 log::error!("{file}: {reason}; set aside as {file}{SET_ASIDE}");
                 self.dirs.disk.rename(file, &format!("{file}{SET_ASIDE}"))?;
+                self.metrics.blocks.corrupted.increment();
             }
             Ok(found)
         });
@@ -384,6 +402,7 @@ impl Files {
             self.discard(&tmp);
             return Err(failed(&tmp, error));
         }
+        self.metrics.blocks.written.add(bytes.len() as u64);
         Ok(Piece { index, hash, tmp: Some(tmp), file: home.file(hash, form) })
     }
 

@@ -7,6 +7,7 @@ pub mod guard;
 pub mod limits;
 pub mod parse;
 pub mod reject;
+pub mod visit;
 
 use bytes::Bytes;
 

@@ -197,7 +197,9 @@ enum Looked {
 /// Looks at a block and strikes it off the queue. An error is one of the database, or a full disk: the run's failure.
 async fn one(cx: Cx, view: &View, row_key: Vec<u8>, value: Vec<u8>) -> Result<Looked, PeerError> {
     let block = Hash::from_slice(&row_key).ok_or_else(|| damaged(Table::Fetch, &row_key))?;
+    let began = cx.now().mono;
     let looked = look(cx, view, block, &value).await?;
+    note(view, &looked, cx.now().mono.since(began));
     match &looked {
         Looked::NotNeeded | Looked::Sound => {
             cx.commit(view.node, struck_off(cx, block, value)).await?;
@@ -206,6 +208,18 @@ async fn one(cx: Cx, view: &View, row_key: Vec<u8>, value: Vec<u8>) -> Result<Lo
         Looked::Failed { reason } => fail(cx, view, block, value, reason).await?,
     }
     Ok(looked)
+}
+
+/// Counts a look.
+fn note(view: &View, looked: &Looked, took: Duration) {
+    let fetches = &view.metrics.fetches;
+    fetches.looked_at.increment();
+    fetches.duration.took(took);
+    match looked {
+        Looked::NotNeeded | Looked::Sound => {}
+        Looked::Fetched { .. } => fetches.fetched.increment(),
+        Looked::Failed { .. } => fetches.failed.increment(),
+    }
 }
 
 /// Takes a block off the queue and off the list of errors, unless it was queued anew in the meantime.

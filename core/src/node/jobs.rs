@@ -38,7 +38,7 @@ impl Node {
         while let Some(job) = self.schedule.begin(now.mono) {
             let (task, slot) = job.task(Arc::clone(&self.view), self.seed.child());
             let origin = self.layouts.begin(true);
-            let task = task.of(origin);
+            let task = self.task(task, origin);
             // The queue's line would come every second.
             let level = if job == Job::Queue { log::Level::Trace } else { log::Level::Debug };
             log::log!(level, "{}: begins", job.name());

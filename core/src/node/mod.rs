@@ -266,7 +266,8 @@ impl Node {
         self.served += 1;
         let (task, slot) = rpc::serve(Arc::clone(&self.view), message, self.seed.child());
         // Counted like our own: what was let in by an older layout is over before this node says that it has left that.
-        Served::Run(task.of(self.layouts.begin(false)), slot)
+        let origin = self.layouts.begin(false);
+        Served::Run(self.task(task, origin), slot)
     }
 
     /// A task of [`Served::Run`] has ended, however it did. Call once for each, with its [`Task::origin`].
@@ -357,14 +358,20 @@ impl Node {
         } else if !view.ring.everyone().contains(&view.node) {
             "This node has no role in the cluster's layout."
         } else {
-            return Task::new("request", seed, |cx| serve::serve(cx, view, head)).of(origin);
+            let task = Task::new("request", seed, |cx| serve::serve(cx, view, head));
+            return self.task(task, origin);
         };
         let code =
             if self.requests > REQUESTS_MAX { Code::SlowDown } else { Code::ServiceUnavailable };
         let task = Task::new("refusal", seed, move |cx| async move {
             serve::refuse(cx, &view, &head, &S3Error::new(code, refusal));
         });
-        task.of(origin)
+        self.task(task, origin)
+    }
+
+    /// A task of this node's, as of now.
+    fn task(&self, task: Task, origin: Origin) -> Task {
+        task.of(origin).metered(self.view.node, Arc::clone(&self.view.metrics))
     }
 
     /// Begins a request to one of the APIs: [`Node::admit`] or [`Node::admit_admin`].
@@ -381,7 +388,8 @@ impl Node {
         self.requests += 1;
         let (view, seed) = (Arc::clone(&self.view), self.seed.child());
         let (tokens, origin) = (Arc::clone(&self.tokens), self.layouts.begin(false));
-        Task::new("admin", seed, |cx| admin::serve(cx, view, head, tokens)).of(origin)
+        let task = Task::new("admin", seed, |cx| admin::serve(cx, view, head, tokens));
+        self.task(task, origin)
     }
 
     /// Lets whoever has one of these use the Admin API.

@@ -29,6 +29,10 @@ pub struct Status {
     pub places: Vec<PlaceStatus>,
     /// Background work on this node.
     pub jobs: Vec<JobStatus>,
+    /// Requests of clients in flight.
+    pub requests: usize,
+    /// Requests of other nodes in flight.
+    pub served: usize,
     /// The moment of all this.
     pub now: Now,
 }
@@ -160,6 +164,8 @@ impl Node {
             nodes,
             places: self.membership.places().collect(),
             jobs: self.schedule.lines().collect(),
+            requests: self.requests,
+            served: self.served,
             now,
         }
     }

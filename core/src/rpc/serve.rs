@@ -11,7 +11,10 @@ use crate::{
     effect::PeerError,
     quorum,
     seed::Seed,
-    store::{Batch, Read},
+    store::{
+        Answer, Batch, Read, Table,
+        digest::{Findings, Question},
+    },
     task::{Cx, Task},
     view::View,
     wire::Message,
@@ -58,7 +61,10 @@ async fn answer(
             if !view.vouches_for(vouched) && !matches!(read, Read::Compare(_)) {
                 return Err(PeerError::Syncing);
             }
-            Reply::Answer(cx.read(at, read).await?)
+            let wanted = wanted_rows(&read);
+            let answer = cx.read(at, read).await?;
+            count_sent(view, wanted, &answer);
+            Reply::Answer(answer)
         }
         Request::Commit { layout, batch } => {
             check_layout(view, layout)?;
@@ -84,6 +90,17 @@ async fn answer(
         Request::Gossip(_) => return Err(PeerError::Malformed),
     };
     Ok((reply, Bytes::new()))
+}
+
+/// The table whose rows another replica asks for, because they differ there.
+fn wanted_rows(read: &Read) -> Option<Table> {
+    if let Read::Compare(Question::Rows { table, .. }) = read { Some(*table) } else { None }
+}
+
+fn count_sent(view: &View, wanted: Option<Table>, answer: &Answer) {
+    if let (Some(table), Answer::Compared(Findings::Rows(rows))) = (wanted, answer) {
+        view.metrics.table(table).sent.add(rows.iter().flatten().count() as u64);
+    }
 }
 
 /// A sender whose layout is older than all that are in force here knows nothing of replicas that its write must reach. One

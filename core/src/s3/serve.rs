@@ -14,36 +14,52 @@ use super::{
     list, multipart, object,
     request::{self, Operation, Request},
 };
-use crate::{effect::ResponseBody, http::RequestHead, quorum, store::Table, task::Cx, view::View};
+use crate::{
+    effect::ResponseBody,
+    http::{RequestHead, visit::Visit},
+    quorum,
+    store::Table,
+    task::Cx,
+    view::View,
+};
+
+/// The operation of a request that cannot be told apart, in metrics and logs.
+const INVALID: &str = "Invalid";
+
+/// The operation of a request that is refused before anything of it is looked at.
+const REFUSED: &str = "Refused";
 
 /// Serves one request. Every path through it responds exactly once; errors are XML documents, and answers to HEAD have no body.
 pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead) {
-    let id = hex::encode_upper(cx.random::<8>());
-    let method = head.method.clone();
-    let resource = String::from_utf8_lossy(head.path_and_query().0).into_owned();
-    let response = match Box::pin(answer(cx, view.clone(), head)).await {
+    let visit = Visit::begin(cx, &head);
+    let (mut operation, mut broken) = (INVALID, false);
+    let response = match Box::pin(answer(cx, view.clone(), head, &mut operation)).await {
         Ok(response) => response,
         Err(error) => {
-            log_error(&error, &method, &resource, &id);
-            error_response(&error, method == "HEAD", &resource, &id, &host_id(&view))
+            log_error(&error, &visit);
+            error_response(&error, &visit, &host_id(&view))
         }
     };
-    if let Some(egress) = respond(cx, &view, &id, response) {
+    let status = response.head.status;
+    if let Some(egress) = respond(cx, &view, &visit.id, response) {
         // Too late for a status: the response ends before its length, and the shell breaks the connection off.
         if let Err(error) = Box::pin(egress.run(cx, &view)).await {
-            log_error(&error, &method, &resource, &id);
+            log_error(&error, &visit);
+            broken = true;
         }
     }
+    visit.end(cx, &view.metrics.s3, operation, status, broken);
 }
 
 /// Answers a request with an error, before anything of it is looked at.
 pub fn refuse(cx: Cx, view: &View, head: &RequestHead, error: &S3Error) {
-    let id = hex::encode_upper(cx.random::<8>());
-    let resource = String::from_utf8_lossy(head.path_and_query().0).into_owned();
-    log_error(error, &head.method, &resource, &id);
-    let response = error_response(error, head.method == "HEAD", &resource, &id, &host_id(view));
-    let streamed = respond(cx, view, &id, response);
+    let visit = Visit::begin(cx, head);
+    log_error(error, &visit);
+    let response = error_response(error, &visit, &host_id(view));
+    let status = response.head.status;
+    let streamed = respond(cx, view, &visit.id, response);
     assert!(streamed.is_none(), "error documents are not streamed");
+    visit.end(cx, &view.metrics.s3, REFUSED, status, false);
 }
 
 fn host_id(view: &View) -> String {
@@ -72,20 +88,22 @@ fn respond(
     None
 }
 
-fn log_error(error: &S3Error, method: &str, resource: &str, id: &str) {
+fn log_error(error: &S3Error, visit: &Visit) {
+    let Visit { method, path, .. } = visit;
     let cause = error.cause.as_deref().unwrap_or_default();
     if error.code.status() >= 500 && error.code != Code::NotImplemented {
-        log::warn!("{method} {resource}: {error} {cause} (request {id})");
+        log::warn!("{method} {path}: {error} {cause}");
     } else {
-        log::debug!("{method} {resource}: {error} {cause} (request {id})");
+        log::debug!("{method} {path}: {error} {cause}");
     }
 }
 
-fn error_response(error: &S3Error, head: bool, resource: &str, id: &str, host: &str) -> Response {
-    let mut response = if head || error.code == Code::NotModified {
+fn error_response(error: &S3Error, visit: &Visit, host: &str) -> Response {
+    let Visit { id, method, path, .. } = visit;
+    let mut response = if method == "HEAD" || error.code == Code::NotModified {
         Response::empty(error.code.status())
     } else {
-        Response::xml(error.code.status(), error.to_xml(resource, id, host))
+        Response::xml(error.code.status(), error.to_xml(path, id, host))
     };
     for (name, value) in &error.headers {
         response = response.header(name, value);
@@ -93,8 +111,15 @@ fn error_response(error: &S3Error, head: bool, resource: &str, id: &str, host: &
     response
 }
 
-async fn answer(cx: Cx, view: Arc<View>, head: RequestHead) -> Result<Response, S3Error> {
-    let request = request::parse(head, &view.config)?;
+async fn answer(
+    cx: Cx,
+    view: Arc<View>,
+    head: RequestHead,
+    operation: &mut &'static str,
+) -> Result<Response, S3Error> {
+    let request = request::take_apart(head, &view.config)?;
+    *operation = request.op.name();
+    request::check(&request)?;
     if let Operation::Unsupported { name } = request.op {
         return Err(S3Error::not_implemented(name));
     }

@@ -30,6 +30,7 @@ use super::{
     apply::{Delays, apply},
     digest,
 };
+use crate::metrics::Metrics;
 
 /// What [`FORMAT_KEY`] holds: the name, and the number of the format.
 const FORMAT: (&str, u32) = ("mews", 1);
@@ -59,6 +60,7 @@ pub struct Db {
     latest: Mutex<Option<Arc<DbSnapshot>>>,
     /// Where commits go that are not synced one by one. Locked for the whole of each commit, so that the two have one order.
     journal: Mutex<Option<Journal>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Db {
@@ -88,7 +90,8 @@ impl Db {
             let database = builder.create_with_backend(backend)?;
             let boot = count_boot(&database)?;
             fingerprint(&database)?;
-            Ok(Self { database, delays, boot, latest: Mutex::default(), journal: Mutex::default() })
+            let (latest, journal) = (Mutex::default(), Mutex::default());
+            Ok(Self { database, delays, boot, latest, journal, metrics: Arc::default() })
         };
         // redb trusts the pages of a file that was closed cleanly, so rot in it may surface as a panic.
         catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
@@ -96,6 +99,17 @@ impl Db {
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
             Err(OpenError::Damaged(text.unwrap_or("no reason given").to_owned()))
         })
+    }
+
+    /// The same database, which counts in these metrics from now on.
+    #[must_use]
+    pub fn metered(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Where it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How often this database has been opened, this time included.
@@ -206,7 +220,8 @@ impl Db {
         transaction: &WriteTransaction,
         damaged: &BTreeMap<usize, StoreError>,
     ) -> Result<Vec<Result<Outcome, StoreError>>, (usize, StoreError)> {
-        let mut tables = Transaction { transaction, tables: Default::default() };
+        let metrics = Some(&*self.metrics);
+        let mut tables = Transaction { transaction, tables: Default::default(), metrics };
         let outcomes = batches.iter().enumerate().map(|(at, batch)| match damaged.get(&at) {
             Some(error) => Ok(Err(error.clone())),
             None => match apply(batch, &mut tables, &self.delays) {
@@ -300,7 +315,8 @@ fn fingerprint(database: &Database) -> Result<(), OpenError> {
         StoreError::Engine(_) | StoreError::Closed => OpenError::Disk(error.to_string()),
     };
     {
-        let mut tables = Transaction { transaction: &transaction, tables: Default::default() };
+        let mut tables =
+            Transaction { transaction: &transaction, tables: Default::default(), metrics: None };
         if tables.get(Table::Meta, FINGERPRINTED_KEY).map_err(failed)?.is_none() {
             let rows = digest::rebuild(&mut tables).map_err(failed)?;
             if rows > 0 {
@@ -414,6 +430,7 @@ impl Cursor for RangeCursor<'_> {
 struct Transaction<'t> {
     transaction: &'t WriteTransaction,
     tables: TableCells<OnceCell<::redb::Table<'t, Bytes, Bytes>>>,
+    metrics: Option<&'t Metrics>,
 }
 
 impl<'t> Transaction<'t> {
@@ -458,11 +475,17 @@ impl Snapshot for Transaction<'_> {
 impl Writer for Transaction<'_> {
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.table_mut(table)?.insert(key, value).map_err(engine)?;
+        if let Some(metrics) = self.metrics {
+            metrics.table(table).updates.increment();
+        }
         Ok(())
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
-        self.table_mut(table)?.remove(key).map_err(engine)?;
+        let removed = self.table_mut(table)?.remove(key).map_err(engine)?.is_some();
+        if let Some(metrics) = self.metrics.filter(|_| removed) {
+            metrics.table(table).deletes.increment();
+        }
         Ok(())
     }
 }

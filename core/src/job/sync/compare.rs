@@ -177,6 +177,7 @@ impl Run<'_> {
             let count = ops.len() as u64;
             if self.commit(peer, ops, guard).await.map_err(Fault::Own)? {
                 self.pulled += count;
+                self.view.metrics.table(table).received.add(count);
                 keys.drain(..rows.len());
             }
             rest(self.cx, began, 1).await;

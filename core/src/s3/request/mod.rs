@@ -8,6 +8,7 @@ mod route;
 mod tests;
 
 pub use query::Query;
+pub(crate) use refuse::check;
 pub use route::Operation;
 
 use bytes::Bytes;
@@ -46,11 +47,11 @@ pub struct Request {
 /// parameters means nothing, or if a header or parameter asks for something that isn't honoured.
 pub fn parse(head: RequestHead, config: &Config) -> Result<Request, S3Error> {
     let request = take_apart(head, config)?;
-    refuse::check(&request)?;
+    check(&request)?;
     Ok(request)
 }
 
-/// The same, without a look at what is not honoured.
+/// The same, without the [check] for what is not honoured.
 pub(crate) fn take_apart(mut head: RequestHead, config: &Config) -> Result<Request, S3Error> {
     let (path, query) = head.path_and_query();
     let query = Query::parse(query.unwrap_or_default())?;

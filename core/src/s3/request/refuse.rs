@@ -47,7 +47,7 @@ const STORAGE_CLASSES: &[&str] = &[
 const ACLS: &[&str] = &["private", "bucket-owner-full-control"];
 
 /// Fails on the first thing that isn't honoured.
-pub(super) fn check(request: &Request) -> Result<(), S3Error> {
+pub(crate) fn check(request: &Request) -> Result<(), S3Error> {
     for (name, value) in &request.head.headers {
         check_field(request.op, name, value)?;
     }
