@@ -3,6 +3,7 @@
 mod admin;
 mod bench;
 mod doctor;
+mod metrics;
 
 use std::{io::Write, process::ExitCode};
 
@@ -56,6 +57,7 @@ enum Command {
     Worker(admin::args::Worker),
     Block(admin::args::Block),
     JsonApi(admin::args::JsonApi),
+    Metrics(metrics::Metrics),
     Bench(bench::Args),
     Doctor(doctor::Args),
 }
@@ -78,6 +80,9 @@ fn main() -> ExitCode {
             say(&mut std::io::stdout(), &text, DONE)
         }
         Ok(TopLevel { command: None, .. }) => misused("say what to do, for example `status`"),
+        Ok(TopLevel { command: Some(Command::Metrics(args)), .. }) => {
+            say(&mut std::io::stdout(), &metrics::text(&args), DONE)
+        }
         Ok(TopLevel { command: Some(Command::Bench(args)), .. }) => {
             ended(&program, bench::run(args))
         }
@@ -131,7 +136,7 @@ fn operate(command: Command, target: admin::Target) -> Result<admin::Done, admin
         Command::Worker(args) => admin::worker(&client, args),
         Command::Block(args) => admin::block(&client, args),
         Command::JsonApi(args) => admin::json_api(&client, &args),
-        Command::Bench(_) | Command::Doctor(_) => {
+        Command::Bench(_) | Command::Doctor(_) | Command::Metrics(_) => {
             Err(admin::Failure::Usage("this command does not use the Admin API".to_owned()))
         }
     }

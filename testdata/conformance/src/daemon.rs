@@ -201,7 +201,7 @@ impl Drop for Daemon {
 }
 
 /// The arguments of a quickstart on any free ports.
-fn quickstart(dir: &Path) -> Vec<String> {
+pub(crate) fn quickstart(dir: &Path) -> Vec<String> {
     let mut args = vec!["quickstart".to_owned(), "--dir".to_owned(), dir.display().to_string()];
     for address in ["--s3-addr", "--rpc-addr", "--web-addr", "--admin-addr"] {
         args.extend([address, "127.0.0.1:0"].map(str::to_owned));

@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod http_cases;
 pub mod kill9;
 pub mod lifecycle;
+pub mod metrics;
 pub mod signed;
 pub mod tools;
 pub mod transfers;

@@ -154,6 +154,29 @@ fn big(path: &Path) {
     fs::write(path, bytes).expect("room for 100 MiB in the temporary directory");
 }
 
+/// Prometheus's own checker. Where it cannot be had, what it would check is left out with a line on stderr, but not in CI.
+pub(crate) fn promtool(binary: &Path) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&paths).map(|folder| folder.join("promtool"));
+    let target = binary.ancestors().nth(2).expect("a binary that cargo built");
+    let found = installed.filter(|file| file.exists()).map(Ok).next();
+    match found.unwrap_or_else(|| setup::promtool(target)) {
+        Ok(promtool) => Some(promtool),
+        Err(reason) => {
+            left_out(&format!("promtool left out: {reason}"));
+            None
+        }
+    }
+}
+
+/// Says what cannot be tested here. In CI, everything can.
+fn left_out(line: &str) {
+    let ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false");
+    assert!(!ci, "{line}");
+    // Not eprintln!, which the test harness keeps to itself when the test passes.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// The scripts whose clients are there. In CI all are; elsewhere a line on stderr says which are not, and why.
 fn at_hand(tools: &Toolbox, wanted: &[&'static str]) -> Vec<&'static str> {
     let kinds = [
@@ -171,11 +194,7 @@ fn at_hand(tools: &Toolbox, wanted: &[&'static str]) -> Vec<&'static str> {
         if names.is_empty() {
             continue;
         }
-        let line = format!("{} left out: {reason}", names.join(", "));
-        let ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false");
-        assert!(!ci, "{line}");
-        // Not eprintln!, which the test harness keeps to itself when the test passes.
-        let _ = writeln!(std::io::stderr(), "{line}");
+        left_out(&format!("{} left out: {reason}", names.join(", ")));
         scripts.retain(|(_, from)| *from != kind);
     }
     scripts.into_iter().map(|(script, _)| script).collect()

@@ -17,6 +17,8 @@ const PACKAGE: &str = include_str!("../../../clients/package.json");
 const PACKAGE_LOCK: &str = include_str!("../../../clients/package-lock.json");
 /// Debian's packages that hold nothing but a program.
 const DEBIAN: [&str; 2] = ["rclone", "restic"];
+/// The one that promtool is in.
+const PROMETHEUS: &str = "prometheus";
 
 /// Where the clients of each kind are, or in one line why they are not there.
 #[derive(Debug)]
@@ -80,10 +82,25 @@ fn node(folder: &Path) -> Result<(), String> {
     run(&mut npm, "the npm registry (npm ci)")
 }
 
+/// Where Prometheus's own checker is, or in one line why it is not there.
+pub fn promtool(target: &Path) -> Result<PathBuf, String> {
+    let folder = target.join("clients");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let lock = File::create(folder.join("lock")).expect("a file under target");
+    flock(&lock, FlockOperation::LockExclusive).expect("a lock on a file of ours");
+    let make = |folder: &Path| packages(folder, &[PROMETHEUS]);
+    Ok(once(&folder, PROMETHEUS, PROMETHEUS, make)?.join("usr/bin/promtool"))
+}
+
 fn debian(folder: &Path) -> Result<(), String> {
+    packages(folder, &DEBIAN)
+}
+
+/// Unpacks packages of Debian's into a folder.
+fn packages(folder: &Path, names: &[&str]) -> Result<(), String> {
     let download = |options: &[String]| {
         let mut apt = Command::new("apt-get");
-        apt.args(options).arg("download").args(DEBIAN).current_dir(folder);
+        apt.args(options).arg("download").args(names).current_dir(folder);
         run(&mut apt, "Debian (apt-get download)")
     };
     if download(&[]).is_err() {
