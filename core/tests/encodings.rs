@@ -112,8 +112,11 @@ fn objects(samples: &mut Samples) {
     samples.check(object, "object.inline", &row(Content::Inline(meta())));
     let data = Data { data: version(2), block_max: 1 << 20 };
     samples.check(object, "object.blocks", &row(Content::Blocks(meta(), data)));
-    let parts = Parts { upload: version(3), count: 600, pages: vec![0, 500 * (5 << 20)] };
-    samples.check(object, "object.parts", &row(Content::Parts(meta(), parts)));
+    let parts =
+        Parts { upload: version(3), count: 600, pages: vec![0, 500 * (5 << 20)], completion: None };
+    samples.check(object, "object.parts", &row(Content::Parts(meta(), parts.clone())));
+    let parts = Parts { completion: Some(version(4)), ..parts };
+    samples.check(object, "object.parts.completion", &row(Content::Parts(meta(), parts)));
     let counter = CounterRow { objects: 1, bytes: 1 << 40, uploads: 2 };
     samples.check(Table::Counter, "counter", &counter);
 }
@@ -146,7 +149,13 @@ fn uploads(samples: &mut Samples) {
         offset: u64::from(number - 1) << 20,
         part: part(None),
     });
-    samples.check(Table::Manifest, "manifest", &ManifestRow { parts: parts.into() });
+    samples.check(
+        Table::Manifest,
+        "manifest",
+        &ManifestRow { parts: parts.clone().into(), completion: None },
+    );
+    let row = ManifestRow { parts: parts.into(), completion: Some(version(4)) };
+    samples.check(Table::Manifest, "manifest.completion", &row);
     let old = IntentRow::Writing { boot: 300, node: NodeId::default() };
     samples.check(Table::Intent, "intent.writing", &old);
     let writing = IntentRow::Writing { boot: 300, node: NodeId([0x55; 32]) };

@@ -11,7 +11,7 @@ use crate::{
     flow::Window,
     id::{Hash, Position, VersionId},
     quorum,
-    store::{Read, Table},
+    store::{Answer, Read, Table},
     table::{
         self,
         block::BlockListRow,
@@ -79,7 +79,7 @@ struct Run {
 
 #[derive(Debug)]
 struct PartList {
-    upload: VersionId,
+    of: Parts,
     pages: u16,
     next_page: u16,
     parts: VecDeque<ManifestPart>,
@@ -105,7 +105,7 @@ impl Pieces {
                 // The page in which the part of the first byte is.
                 let page = parts.pages.partition_point(|begin| *begin <= range.start);
                 let list = PartList {
-                    upload: parts.upload,
+                    of: parts.clone(),
                     pages: u16::try_from(parts.pages.len()).unwrap_or(u16::MAX),
                     next_page: u16::try_from(page.saturating_sub(1)).unwrap_or(u16::MAX),
                     parts: VecDeque::new(),
@@ -144,7 +144,7 @@ impl Pieces {
                 if list.next_page >= list.pages {
                     return Err(short());
                 }
-                let page = manifest_page(cx, view, self.position, list.upload, list.next_page);
+                let page = manifest_page(cx, view, self.position, &list.of, list.next_page);
                 list.parts = page.await?.into();
                 list.next_page += 1;
             }
@@ -219,24 +219,34 @@ impl Run {
     }
 }
 
-/// One page of a completed upload's parts.
+/// One page of the parts that a completed upload was made of.
 pub async fn manifest_page(
     cx: Cx,
     view: &View,
     position: Position,
-    upload: VersionId,
+    parts: &Parts,
     page: u16,
 ) -> Result<Vec<ManifestPart>, PeerError> {
-    let read = Read::Get(vec![(Table::Manifest, key::manifest(position, upload, page))]);
-    let mut value =
-        quorum::read(cx, view, position, read.clone()).await?.into_values().pop().flatten();
-    if value.is_none() {
-        // A completion that is not acknowledged yet may be known to one of two replicas alone, and the other have been asked.
-        value = quorum::settle(cx, view, position, read).await?.into_values().pop().flatten();
+    let read = Read::Get(vec![(Table::Manifest, key::manifest(position, parts.upload, page))]);
+    let fits = |row: &ManifestRow| parts.completion.is_none() || row.completion == parts.completion;
+    let mut row = manifest_row(quorum::read(cx, view, position, read.clone()).await?)?;
+    if !row.as_ref().is_some_and(fits) {
+        // A completion that is not acknowledged may be known to one of two replicas alone, and the other have been asked. Or it is
+        // what was asked, and one with other parts was acknowledged after it.
+        row = manifest_row(quorum::settle(cx, view, position, read).await?)?;
     }
-    let value = value.ok_or_else(|| torn(Table::Manifest, "a page of the manifest is missing"))?;
-    let row: ManifestRow = table::decode(Table::Manifest, &value).map_err(PeerError::Store)?;
+    let row = row.ok_or_else(|| torn(Table::Manifest, "a page of the manifest is missing"))?;
+    if !fits(&row) {
+        // The object's row was another one by the time its manifest was asked for.
+        return Err(PeerError::Busy);
+    }
     Ok(row.parts)
+}
+
+fn manifest_row(answer: Answer) -> Result<Option<ManifestRow>, PeerError> {
+    let value = answer.into_values().pop().flatten();
+    let row = value.map(|value| table::decode(Table::Manifest, &value));
+    row.transpose().map_err(PeerError::Store)
 }
 
 /// Rows of a sharded table in key order.

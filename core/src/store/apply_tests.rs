@@ -131,7 +131,7 @@ fn a_row_that_comes_late_loses_and_says_so() {
 #[test]
 fn what_a_loser_had_is_dropped_whichever_comes_first() {
     let winner = || object(9, Content::Inline(meta(1)));
-    let parts = Parts { upload: version(3), count: 1, pages: vec![0] };
+    let parts = Parts { upload: version(3), count: 1, pages: vec![0], completion: None };
     let losers = [
         (
             blocks(10, 4),

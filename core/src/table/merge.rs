@@ -82,7 +82,11 @@ impl Row for ManifestRow {
     const TABLE: Table = Table::Manifest;
 
     fn merge(self, other: Self) -> Self {
-        greater(self, other)
+        match self.completion.cmp(&other.completion) {
+            std::cmp::Ordering::Greater => self,
+            std::cmp::Ordering::Less => other,
+            std::cmp::Ordering::Equal => greater(self, other),
+        }
     }
 }
 

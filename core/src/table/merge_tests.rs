@@ -40,7 +40,7 @@ fn object() -> impl Strategy<Value = ObjectRow> {
         (meta(), version(), 0..2_u32)
             .prop_map(|(meta, data, block_max)| Content::Blocks(meta, Data { data, block_max })),
         (meta(), version()).prop_map(|(meta, upload)| {
-            Content::Parts(meta, Parts { upload, count: 1, pages: vec![0] })
+            Content::Parts(meta, Parts { upload, count: 1, pages: vec![0], completion: None })
         }),
     ];
     (version(), content).prop_map(|(version, content)| ObjectRow { version, content })
@@ -66,7 +66,8 @@ fn part() -> impl Strategy<Value = PartRow> {
 fn manifest() -> impl Strategy<Value = ManifestRow> {
     let part = (0..3_u16, part());
     let part = part.prop_map(|(number, part)| ManifestPart { number, offset: 0, part });
-    vec(part, 0..2).prop_map(|parts| ManifestRow { parts })
+    let completion = prop_oneof![Just(None), (1..4_u8).prop_map(|at| Some(VersionId([at; 16])))];
+    (vec(part, 0..2), completion).prop_map(|(parts, completion)| ManifestRow { parts, completion })
 }
 
 fn intent() -> impl Strategy<Value = IntentRow> {

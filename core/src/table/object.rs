@@ -83,6 +83,9 @@ pub struct Parts {
     /// The offset in the object at which each page of the manifest begins.
     #[serde(rename = "o")]
     pub pages: Vec<u64>,
+    /// Which completion of the upload it is of, as its pages say: the version that this made. `None` of a release that did not tell.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub completion: Option<VersionId>,
 }
 
 impl Content {

@@ -59,12 +59,18 @@ pub struct PartRow {
     pub checksum: Option<Checksum>,
 }
 
-/// One page of a completed object's parts, in order: a row of [`Table::Manifest`](crate::store::Table::Manifest). Immutable.
+/// One page of a completed object's parts, in order: a row of [`Table::Manifest`](crate::store::Table::Manifest).
+///
+/// A completion that was never answered may have been applied on some replicas, and be repeated with other parts. Of two, the later
+/// version wins, as it does in the object's row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestRow {
     /// The parts of this page, at most [`ManifestRow::PAGE`].
     #[serde(rename = "p")]
     pub parts: Vec<ManifestPart>,
+    /// The version that this completion of the upload made. `None` of a release that did not tell.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub completion: Option<VersionId>,
 }
 
 impl ManifestRow {

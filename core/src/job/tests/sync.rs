@@ -73,7 +73,7 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => (position.clone(), 20..22_u64, 0..3_u64)
             .prop_map(|(position, upload, data)| merge(key::part(position, id(upload), 1), &part(data))),
         1 => (position, 0..2_u16).prop_map(|(position, page)| {
-            merge(key::manifest(position, id(30), page), &ManifestRow { parts: vec![] })
+            merge(key::manifest(position, id(30), page), &ManifestRow { parts: vec![], completion: None })
         }),
     ]
 }

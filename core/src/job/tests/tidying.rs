@@ -37,7 +37,7 @@ fn complete(world: &mut World, parts: &[u64]) {
             offset: 8 * n,
             part: part_row(*n),
         };
-        let row = ManifestRow { parts: numbers.iter().map(part).collect() };
+        let row = ManifestRow { parts: numbers.iter().map(part).collect(), completion: None };
         let key = key::manifest(HERE, id(UPLOAD), u16::try_from(page).unwrap());
         world.apply_ops(vec![merge(Table::Manifest, key, &row)]);
     }

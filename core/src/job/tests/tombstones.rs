@@ -261,10 +261,13 @@ fn part(number: u64) -> PartRow {
 /// An upload of two parts, of which the object is made of the first.
 fn completed() -> Vec<Op> {
     let named = ManifestPart { number: 1, offset: 0, part: part(5) };
-    let parts = Parts { upload: id(3), count: 1, pages: vec![0] };
+    let parts = Parts { upload: id(3), count: 1, pages: vec![0], completion: None };
     let meta = Meta { size: 2, ..Meta::default() };
     vec![
-        merge(key::manifest(position(), id(3), 0), &ManifestRow { parts: vec![named] }),
+        merge(
+            key::manifest(position(), id(3), 0),
+            &ManifestRow { parts: vec![named], completion: None },
+        ),
         object(9, Content::Parts(meta, parts)),
         merge(key::upload(BUCKET, 0, b"key", id(3)), &UploadRow::Closed { etag: Some("e".into()) }),
     ]

@@ -45,7 +45,10 @@ fn closed(etag: Option<&str>) -> Op {
 
 fn manifest(number: u64) -> Op {
     let part = ManifestPart { number: 1, offset: 0, part: part(number) };
-    merge(key::manifest(position(), id(UPLOAD), 0), &ManifestRow { parts: vec![part] })
+    merge(
+        key::manifest(position(), id(UPLOAD), 0),
+        &ManifestRow { parts: vec![part], completion: None },
+    )
 }
 
 fn done() -> Op {

@@ -162,6 +162,27 @@ fn a_completion_that_one_of_two_has_is_read_from_that_one() {
     assert_eq!(get(&mut cluster, 2, "big"), Ok(bytes(2500)));
 }
 
+/// What was applied on one replica and never acknowledged has other parts than what was acknowledged after it.
+#[test]
+fn a_completion_with_other_parts_is_not_mixed_with_one_before_it() {
+    let mut cluster = Cluster::replicated(3);
+    let (id, _) = half_completed(&mut cluster);
+    cluster.down(&[2]);
+    let other = etag(&part(&mut cluster, 0, &id, 1, bytes(3000)));
+    assert_eq!(complete(&mut cluster, 1, &id, std::slice::from_ref(&other)).outcome(), "200");
+    cluster.down(&[]);
+    for at in 0..3 {
+        assert_eq!(get(&mut cluster, at, "big"), Ok(bytes(3000)), "at {at}");
+    }
+    let rows = |at: usize| {
+        let rows = cluster.hosts[at].store.rows(Table::Manifest);
+        rows.map(|(_, value)| value.to_vec()).collect::<Vec<_>>()
+    };
+    let merged =
+        crate::table::merge::encoded(Table::Manifest, rows(2).remove(0), rows(0).remove(0));
+    assert_eq!(merged.as_ref(), Ok(&rows(0)[0]), "the acknowledged one stays, in whatever order");
+}
+
 /// Who is told that an upload is complete finds its object.
 #[test]
 fn a_completion_is_acknowledged_again_only_where_its_object_is() {

@@ -222,7 +222,7 @@ async fn relabel(
         Content::Inline(_) | Content::Deleted => unreachable!("these have no data of their own"),
     };
     let new = content.meta().cloned().unwrap_or(new);
-    let write = Write { content, inline: None, guards, ops: Vec::new() };
+    let write = Write { content, inline: None, guards, ops: Vec::new(), manifest: Vec::new() };
     let written = Box::pin(row::write(cx, &call.view, target, write, None)).await?;
     Ok((written, new))
 }
@@ -248,6 +248,7 @@ async fn refer(
         inline: None,
         guards,
         ops: vec![blocks::close(position, copied.data)],
+        manifest: Vec::new(),
     };
     let written = Box::pin(row::write(cx, view, target, write, None)).await;
     if !matches!(written, Ok(Written::Done(_))) && quorum::is_sole(view, position) {
@@ -273,6 +274,7 @@ async fn inline(
         inline: Some(bytes),
         guards,
         ops: Vec::new(),
+        manifest: Vec::new(),
     };
     let written = Box::pin(row::write(cx, &call.view, target, write, None)).await?;
     Ok((written, new))

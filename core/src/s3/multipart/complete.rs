@@ -24,9 +24,9 @@ use crate::{
         request::Request,
         xml,
     },
-    store::{Guard, Op, Table},
+    store::{Guard, Table},
     table::{
-        self, key,
+        key,
         object::{Content, Meta, Parts},
         upload::{IntentRow, ManifestPart, PartRow, UploadRow},
     },
@@ -113,20 +113,15 @@ async fn batch(
     let count = u16::try_from(chosen.len()).expect("numbers ascend and end at 10,000");
     let closed = UploadRow::Closed { etag: Some(meta.etag.clone()) };
     let (rows, pages) = parts::pages(chosen);
-    let manifest = rows.iter().zip(0..).map(|(row, page)| Op::Merge {
-        table: Table::Manifest,
-        key: key::manifest(position, named.upload, page),
-        value: table::encode(row),
-        inline: None,
-    });
-    let mut ops: Vec<Op> = manifest.collect();
-    ops.push(named.merge(&closed));
+    let key = |page| key::manifest(position, named.upload, page);
+    let manifest = rows.into_iter().zip(0..).map(|(row, page)| (key(page), row)).collect();
+    let mut ops = vec![named.merge(&closed)];
     if !sole {
         // From now on rows of its parts are void, also where this batch comes late.
         ops.push(ingest::intent_row(position, named.upload, IntentRow::Done));
     }
-    let content = Content::Parts(meta, Parts { upload: named.upload, count, pages });
-    Ok(Write { content, inline: None, guards, ops })
+    let parts = Parts { upload: named.upload, count, pages, completion: None };
+    Ok(Write { content: Content::Parts(meta, parts), inline: None, guards, ops, manifest })
 }
 
 /// The parts of an upload by number: each row, and its bytes as they are stored.

@@ -203,7 +203,10 @@ pub fn pages(parts: Vec<ManifestPart>) -> (Vec<ManifestRow>, Vec<u64>) {
     let mut parts = parts.into_iter().peekable();
     while let Some(first) = parts.peek() {
         offsets.push(first.offset);
-        rows.push(ManifestRow { parts: parts.by_ref().take(ManifestRow::PAGE).collect() });
+        rows.push(ManifestRow {
+            parts: parts.by_ref().take(ManifestRow::PAGE).collect(),
+            completion: None,
+        });
     }
     (rows, offsets)
 }

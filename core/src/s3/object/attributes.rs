@@ -162,10 +162,10 @@ async fn page_of_parts(
     let pages = u16::try_from(parts.pages.len()).unwrap_or(u16::MAX);
     let mut page = u16::try_from(usize::from(marker) / ManifestRow::PAGE).unwrap_or(u16::MAX);
     page = page.min(pages.saturating_sub(1));
-    let mut rows = manifest_page(cx, &call.view, target.position, parts.upload, page).await?;
+    let mut rows = manifest_page(cx, &call.view, target.position, parts, page).await?;
     while page > 0 && rows.first().is_some_and(|first| first.number > marker) {
         page -= 1;
-        rows = manifest_page(cx, &call.view, target.position, parts.upload, page).await?;
+        rows = manifest_page(cx, &call.view, target.position, parts, page).await?;
     }
     loop {
         for part in rows.iter().filter(|part| part.number > marker) {
@@ -180,7 +180,7 @@ async fn page_of_parts(
         if page >= pages {
             return Ok(element);
         }
-        rows = manifest_page(cx, &call.view, target.position, parts.upload, page).await?;
+        rows = manifest_page(cx, &call.view, target.position, parts, page).await?;
     }
 }
 

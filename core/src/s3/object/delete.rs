@@ -33,7 +33,13 @@ pub(crate) async fn delete_object(cx: Cx, call: &Call) -> Result<Response, S3Err
         }
     }
     let guards = guard.into_iter().collect();
-    let write = Write { content: Content::Deleted, inline: None, guards, ops: Vec::new() };
+    let write = Write {
+        content: Content::Deleted,
+        inline: None,
+        guards,
+        ops: Vec::new(),
+        manifest: Vec::new(),
+    };
     match row::write(cx, &call.view, &target, write, None).await? {
         Written::Done(_) => Ok(Response::empty(204)),
         Written::Refused(_) => Err(put::refused_condition(call)),

@@ -86,7 +86,7 @@ async fn in_manifest(
     page = page.min(parts.pages.len().saturating_sub(1));
     loop {
         let number_of_page = u16::try_from(page).expect("20 pages hold all parts");
-        let rows = manifest_page(cx, view, target.position, parts.upload, number_of_page).await?;
+        let rows = manifest_page(cx, view, target.position, parts, number_of_page).await?;
         if page > 0 && rows.first().is_some_and(|first| first.number > number) {
             page -= 1;
             continue;

@@ -69,7 +69,13 @@ pub(crate) async fn put_object(cx: Cx, call: &Call) -> Result<Response, S3Error>
             let summary = data.summary.clone();
             let listed = Data { data: data.data, block_max: data.block_max };
             let content = Content::Blocks(meta_of(headers, &summary), listed);
-            let write = Write { content, inline: None, guards: guards(condition), ops: Vec::new() };
+            let write = Write {
+                content,
+                inline: None,
+                guards: guards(condition),
+                ops: Vec::new(),
+                manifest: Vec::new(),
+            };
             let written = row::write_after(cx, view, &target, write, Some(&data), seen).await;
             if !matches!(written, Ok(Written::Done(_))) && quorum::is_sole(view, target.position) {
                 ingest::discard(cx, view, target.position, &data).await;
@@ -169,7 +175,13 @@ fn meta_of(headers: Vec<(String, serde_bytes::ByteBuf)>, summary: &Summary) -> M
 }
 
 fn inline(bytes: Bytes, meta: Meta, guards: Vec<Guard>) -> Write {
-    Write { content: Content::Inline(meta), inline: Some(bytes), guards, ops: Vec::new() }
+    Write {
+        content: Content::Inline(meta),
+        inline: Some(bytes),
+        guards,
+        ops: Vec::new(),
+        manifest: Vec::new(),
+    }
 }
 
 fn stored(summary: &Summary) -> Response {

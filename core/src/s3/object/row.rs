@@ -16,6 +16,7 @@ use crate::{
     table::{
         self,
         object::{Content, ObjectRow},
+        upload::ManifestRow,
     },
     task::Cx,
     time::Stamp,
@@ -73,6 +74,9 @@ pub struct Write {
     pub guards: Vec<Guard>,
     /// Changes that go with it.
     pub ops: Vec<Op>,
+    /// The pages of the manifest, for [`Content::Parts`] that come of an upload now: each row and its key. With the content, they
+    /// come to say which version this is the completion of.
+    pub manifest: Vec<(Vec<u8>, ManifestRow)>,
 }
 
 /// What became of a [`Write`].
@@ -237,8 +241,17 @@ async fn again(cx: Cx, view: &View, target: &Target, write: Write) -> Result<Wri
 
 /// What makes `write` the version, among other changes.
 fn batch(cx: Cx, target: &Target, version: VersionId, guards: Vec<Guard>, write: &Write) -> Batch {
-    let row = ObjectRow { version, content: write.content.clone() };
-    let mut ops = write.ops.clone();
+    let mut row = ObjectRow { version, content: write.content.clone() };
+    if let (Content::Parts(_, parts), false) = (&mut row.content, write.manifest.is_empty()) {
+        parts.completion = Some(version);
+    }
+    let manifest = write.manifest.iter().map(|(key, page)| Op::Merge {
+        table: Table::Manifest,
+        key: key.clone(),
+        value: table::encode(&ManifestRow { completion: Some(version), ..page.clone() }),
+        inline: None,
+    });
+    let mut ops: Vec<Op> = manifest.chain(write.ops.iter().cloned()).collect();
     ops.push(merge(target, &row, write.inline.clone()));
     Batch { guards, ..Batch::new(cx.now().wall, ops) }
 }

@@ -304,13 +304,13 @@ fn put_parts(host: &mut Host, key: &str, parts: &[(u16, usize)]) -> Vec<u8> {
     let mut pages = Vec::new();
     for (page, parts) in (0..).zip(listed.chunks(ManifestRow::PAGE)) {
         pages.push(parts[0].offset);
-        let row = ManifestRow { parts: parts.to_vec() };
+        let row = ManifestRow { parts: parts.to_vec(), completion: None };
         let row_key = key::manifest(target.position, upload, page);
         ops.push(merge(Table::Manifest, row_key, table::encode(&row)));
     }
     let count = listed.len() as u16;
     let meta = Meta { size: all.len() as u64, etag: format!("e-{count}"), ..Meta::default() };
-    let content = Content::Parts(meta, Parts { upload, count, pages });
+    let content = Content::Parts(meta, Parts { upload, count, pages, completion: None });
     let version = VersionId::new(Stamp::from_wall(host.now.wall), [0; 8]);
     ops.push(row::merge(&target, &ObjectRow { version, content }, None));
     host.change(ops);
