@@ -13,7 +13,7 @@ use super::{
 use crate::{
     effect::PeerError,
     flow::Window,
-    id::{Hash, VersionId},
+    id::{Hash, Position, VersionId},
     quorum,
     store::{Op, StoreError, Table},
     table::{self, block::BlockCountRow, key, queue::Job},
@@ -205,17 +205,25 @@ async fn side_by_side(cx: Cx, view: &View, entries: Vec<Entry>) -> Result<(), Pe
     Ok(())
 }
 
+/// Whether this node alone decides about a position. Of one that it does not hold any more it may know what its only holder has never
+/// heard of, because it was never acknowledged.
+fn decides(view: &View, position: Position) -> bool {
+    quorum::is_sole(view, position) && view.ring.holds(view.node, position)
+}
+
 /// Does a job and strikes it off, or puts it off. An error is one of the database.
 async fn one(cx: Cx, view: &View, row_key: Vec<u8>, mut job: Job) -> Result<(), PeerError> {
     let mut again = None;
     let done = match &mut job {
-        Job::DropData { position, data: id, unless: _ } if quorum::is_sole(view, *position) => {
-            void::drop_sole(cx, view, Listed { position: *position, id: *id }).await
+        Job::DropData { position, data: id, unless } if decides(view, *position) => {
+            let listed = Listed { position: *position, id: *id };
+            void::drop_sole(cx, view, listed, unless.as_deref()).await
         }
-        Job::DropUpload { position, upload, unless: _ } if quorum::is_sole(view, *position) => {
-            upload::drop_upload(cx, view, *position, *upload).await
+        Job::DropUpload { position, upload, unless } if decides(view, *position) => {
+            let listed = Listed { position: *position, id: *upload };
+            upload::drop_upload(cx, view, listed, unless.as_deref()).await
         }
-        Job::DropPart { position, data, .. } if quorum::is_sole(view, *position) => {
+        Job::DropPart { position, data, .. } if decides(view, *position) => {
             data::drop_data(cx, view, *position, *data).await
         }
         Job::DropPart { position, upload, data, since } => {

@@ -25,17 +25,23 @@ use crate::{
 /// Manifest pages read at a time: 500 parts each, about 40 KiB.
 const MANIFEST_PAGE: usize = 2;
 
-/// Drops an upload of one replica: queues the data of every part for dropping, and forgets the parts and the manifest. What is queued and the row that led to
-/// it change hands in one transaction.
+/// Drops an upload of one replica, unless the object row of key `unless` names it: queues the data of every part for dropping, and forgets
+/// the parts and the manifest. What is queued and the row that led to it change hands in one transaction.
 pub(super) async fn drop_upload(
     cx: Cx,
     view: &View,
-    position: Position,
-    upload: VersionId,
+    listed: Listed,
+    unless: Option<&[u8]>,
 ) -> Result<(), PeerError> {
+    if let Some(row_key) = unless
+        && void::is_named(cx, view, listed, row_key).await?
+    {
+        return Ok(());
+    }
+    let Listed { position, id } = listed;
     let whose = Whose { cx, view, position, own: false };
-    whose.drop_parts(upload, &BTreeSet::new()).await?;
-    whose.drop_manifest(upload).await
+    whose.drop_parts(id, &BTreeSet::new()).await?;
+    whose.drop_manifest(id).await
 }
 
 /// Removes what this node has of an upload that is dropped.
@@ -55,17 +61,17 @@ pub(super) async fn tidy_upload(
     position: Position,
     upload: VersionId,
 ) -> Result<bool, PeerError> {
+    if !view.ring.holds(view.node, position) {
+        // It is others' now. They have heard of the completion themselves, and rows that are left here are offloaded. Until
+        // then a further layout may give the position back to this node, with these rows.
+        let (from, until) = range(key::part(position, upload, 0));
+        let left = scan_local(cx, view, Table::Part, from, until, 1).await?;
+        return Ok(left.rows.is_empty());
+    }
     let mut named = named(cx, view, position, upload).await?;
     let listed = Listed { position, id: upload };
     let own = !quorum::is_sole(view, position);
     if own {
-        if !view.ring.holders(position).contains(&view.node) {
-            // It is others' now. They have heard of the completion themselves, and rows that are left here are offloaded. Until
-            // then a further layout may give the position back to this node, with these rows.
-            let (from, until) = range(key::part(position, upload, 0));
-            let left = scan_local(cx, view, Table::Part, from, until, 1).await?;
-            return Ok(left.rows.is_empty());
-        }
         let fate = void::fate(cx, view, listed).await?;
         if fate == Some(IntentRow::Dropped) {
             // The object is gone already, and so is the upload.

@@ -278,6 +278,29 @@ fn parts() -> Vec<Op> {
     [data(5), data(6), vec![row(1, 5), row(2, 6)]].concat()
 }
 
+/// A deletion reached a node that was about to leave, and not the one that has taken its place: it was never acknowledged. What the first
+/// has queued for it is not done to what the second has.
+#[test]
+fn a_former_holder_drops_nothing_of_the_only_one() {
+    for late in [object(10, Content::Deleted), completed().pop().expect("a closed upload")] {
+        let mut cluster = Replicas::new(vec![layout(1, &[1]), layout(2, &[2])]);
+        let is_deletion = late != completed().pop().expect("a closed upload");
+        let there = if is_deletion { [parts(), completed()].concat() } else { parts() };
+        for at in [1, 2] {
+            cluster.apply(at, there.clone());
+        }
+        cluster.apply(1, vec![late]);
+        cluster.layouts = vec![layout(2, &[2])];
+        cluster.pass(LONG);
+        let rows = cluster.rows_of(2);
+        cluster.run(1, Job::Queue);
+        let after = cluster.rows_of(2);
+        for table in [Table::Object, Table::Part, Table::Manifest, Table::BlockList] {
+            assert_eq!(after[&table], rows[&table], "{table:?}");
+        }
+    }
+}
+
 /// Before it has let go of the rows of what is no longer its, it is given that back.
 #[test]
 fn a_position_that_comes_back_is_tidied() {
