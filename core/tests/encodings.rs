@@ -10,7 +10,7 @@ use mews_core::{
     store::Table,
     table::{
         CounterRow,
-        access::{AccessKeyRow, AliasRow, BucketRow, Lww, Permissions},
+        access::{AccessKeyRow, AliasRow, BucketRow, Lww, Permissions, Quotas, Website},
         block::{BlockCountRow, BlockErrorRow, BlockListRow, BlockRefRow, FetchRow},
         decode, encode,
         object::{Content, Data, Meta, ObjectRow, Parts},
@@ -177,11 +177,20 @@ fn access(samples: &mut Samples) {
         shards: 16,
         deleted: false,
         aliases: BTreeMap::from([("photos".to_owned(), lww(true))]),
-        seals: BTreeMap::new(),
+        ..BucketRow::default()
     };
     samples.check(Table::Bucket, "bucket", &bucket);
     let seals = BTreeMap::from([("photos".to_owned(), Stamp(1 << 33))]);
-    samples.check(Table::Bucket, "bucket.sealed", &BucketRow { seals, ..bucket });
+    samples.check(Table::Bucket, "bucket.sealed", &BucketRow { seals, ..bucket.clone() });
+    let website = Website { index: "index.html".to_owned(), error: Some("404.html".to_owned()) };
+    let quotas = Quotas { max_size: Some(1 << 40), max_objects: Some(1000) };
+    let configured =
+        BucketRow { quotas: lww(quotas), website: lww(Some(website)), ..bucket.clone() };
+    samples.check(Table::Bucket, "bucket.configured", &configured);
+    let website = Website { index: "index.html".to_owned(), error: None };
+    let some = Quotas { max_size: Some(1 << 40), max_objects: None };
+    let part = BucketRow { quotas: lww(some), website: lww(Some(website)), ..bucket };
+    samples.check(Table::Bucket, "bucket.configured.part", &part);
     let permissions = Permissions { read: true, write: false, owner: true };
     let key = AccessKeyRow {
         created: Timestamp(1_700_000_000_000),
@@ -190,8 +199,16 @@ fn access(samples: &mut Samples) {
         deleted: false,
         create_bucket: lww(true),
         buckets: BTreeMap::from([(BUCKET, lww(permissions))]),
+        ..AccessKeyRow::default()
     };
     samples.check(Table::AccessKey, "access_key", &key);
+    let aliases = [("mine".to_owned(), lww(Some(BUCKET))), ("gone".to_owned(), lww(None))];
+    let key = AccessKeyRow {
+        expiration: lww(Some(Timestamp(1_800_000_000_000))),
+        aliases: BTreeMap::from(aliases),
+        ..key
+    };
+    samples.check(Table::AccessKey, "access_key.local", &key);
     let token = AdminTokenRow {
         created: Timestamp(1_700_000_000_000),
         hash: [0x66; 32],

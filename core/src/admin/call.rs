@@ -20,7 +20,7 @@ impl Method {
 }
 
 macro_rules! calls {
-    ($($(#[$doc:meta])* $name:ident: $method:ident,)*) => {
+    ($($(#[$doc:meta])* $name:ident: $method:ident $(($($parameter:literal),*))?,)*) => {
         /// A call of the Admin API.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Call {
@@ -42,6 +42,13 @@ macro_rules! calls {
             pub fn method(self) -> Method {
                 match self {
                     $(Self::$name => Method::$method,)*
+                }
+            }
+
+            /// What its query may say.
+            pub fn parameters(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$name => &[$($($parameter),*)?],)*
                 }
             }
         }
@@ -80,39 +87,77 @@ calls! {
     /// The tokens of this API.
     ListAdminTokens: Get,
     /// A token, by its id or by a search.
-    GetAdminTokenInfo: Get,
+    GetAdminTokenInfo: Get ("id", "search"),
     /// The token that asks.
     GetCurrentAdminTokenInfo: Get,
     /// Makes a token.
     CreateAdminToken: Post,
     /// Changes a token.
-    UpdateAdminToken: Post,
+    UpdateAdminToken: Post ("id"),
     /// Deletes a token.
-    DeleteAdminToken: Post,
+    DeleteAdminToken: Post ("id"),
     /// What runs on a node.
-    GetNodeInfo: Get,
+    GetNodeInfo: Get ("node"),
     /// What a node holds.
-    GetNodeStatistics: Get,
+    GetNodeStatistics: Get ("node"),
     /// Begins, or cancels, a repair.
-    LaunchRepairOperation: Post,
+    LaunchRepairOperation: Post ("node"),
     /// Background work.
-    ListWorkers: Post,
+    ListWorkers: Post ("node"),
     /// One piece of it.
-    GetWorkerInfo: Post,
+    GetWorkerInfo: Post ("node"),
     /// What can be set of it.
-    GetWorkerVariable: Post,
+    GetWorkerVariable: Post ("node"),
     /// Sets one of these.
-    SetWorkerVariable: Post,
+    SetWorkerVariable: Post ("node"),
     /// Copies the metadata while it is in use.
-    CreateMetadataSnapshot: Post,
+    CreateMetadataSnapshot: Post ("node"),
     /// Blocks that could not be fetched.
-    ListBlockErrors: Get,
+    ListBlockErrors: Get ("node"),
     /// What is known of a block.
-    GetBlockInfo: Post,
+    GetBlockInfo: Post ("node"),
     /// Tries now to fetch blocks.
-    RetryBlockResync: Post,
+    RetryBlockResync: Post ("node"),
     /// Gives up blocks, and every object that has one of them.
-    PurgeBlocks: Post,
+    PurgeBlocks: Post ("node"),
+    /// Every access key.
+    ListKeys: Get ("offset", "limit"),
+    /// Every access key, with what it may do.
+    ListKeysInfo: Get ("offset", "limit"),
+    /// What an access key may do.
+    GetKeyInfo: Get ("id", "search", "showSecretKey"),
+    /// A new access key.
+    CreateKey: Post,
+    /// An access key of another store's.
+    ImportKey: Post,
+    /// Changes an access key's name, its expiration, and whether it may create buckets.
+    UpdateKey: Post ("id"),
+    /// Deletes an access key, for ever.
+    DeleteKey: Post ("id"),
+    /// Every bucket.
+    ListBuckets: Get ("offset", "limit"),
+    /// Every bucket, with what it holds and who may do what with it.
+    ListBucketsInfo: Get ("offset", "limit"),
+    /// What a bucket holds, and who may do what with it.
+    GetBucketInfo: Get ("id", "globalAlias", "search"),
+    /// A new bucket.
+    CreateBucket: Post,
+    /// Changes a bucket's quotas and website.
+    UpdateBucket: Post ("id"),
+    /// Deletes a bucket without objects.
+    DeleteBucket: Post ("id"),
+    /// Lets an access key do more with a bucket.
+    AllowBucketKey: Post,
+    /// Lets an access key do less with a bucket.
+    DenyBucketKey: Post,
+    /// Gives a bucket a name.
+    AddBucketAlias: Post,
+    /// Takes a name from a bucket.
+    RemoveBucketAlias: Post,
+    /// Aborts multipart uploads that have been open for long.
+    CleanupIncompleteUploads: Post,
+    /// How an object is stored.
+    InspectObject: Get ("bucketId", "key"),
 }
 
 impl Call {
@@ -129,6 +174,8 @@ impl Call {
                 | Self::RevertClusterLayout
                 | Self::DeleteAdminToken
                 | Self::CreateMetadataSnapshot
+                | Self::DeleteKey
+                | Self::DeleteBucket
         );
         self.method() == Method::Post && !bare
     }
@@ -137,64 +184,4 @@ impl Call {
     pub fn is_about_nodes(self) -> bool {
         self.parameters() == ["node"]
     }
-
-    /// The parameters that its query may have.
-    pub fn parameters(self) -> &'static [&'static str] {
-        match self {
-            Self::GetNodeInfo
-            | Self::GetNodeStatistics
-            | Self::LaunchRepairOperation
-            | Self::ListWorkers
-            | Self::GetWorkerInfo
-            | Self::GetWorkerVariable
-            | Self::SetWorkerVariable
-            | Self::CreateMetadataSnapshot
-            | Self::ListBlockErrors
-            | Self::GetBlockInfo
-            | Self::RetryBlockResync
-            | Self::PurgeBlocks => &["node"],
-            Self::GetAdminTokenInfo => &["id", "search"],
-            Self::UpdateAdminToken | Self::DeleteAdminToken => &["id"],
-            Self::GetClusterStatus
-            | Self::GetClusterHealth
-            | Self::GetClusterStatistics
-            | Self::ConnectClusterNodes
-            | Self::GetClusterLayout
-            | Self::UpdateClusterLayout
-            | Self::PreviewClusterLayoutChanges
-            | Self::ApplyClusterLayout
-            | Self::RevertClusterLayout
-            | Self::GetClusterLayoutHistory
-            | Self::ClusterLayoutSkipDeadNodes
-            | Self::DrainNode
-            | Self::ReplaceNode
-            | Self::ForgetNode
-            | Self::ListAdminTokens
-            | Self::GetCurrentAdminTokenInfo
-            | Self::CreateAdminToken => &[],
-        }
-    }
 }
-
-/// Calls of Garage's that are not answered yet, so that the error can say so.
-pub(super) const MISSING: [&str; 19] = [
-    "ListKeys",
-    "ListKeysInfo",
-    "GetKeyInfo",
-    "CreateKey",
-    "ImportKey",
-    "UpdateKey",
-    "DeleteKey",
-    "ListBuckets",
-    "ListBucketsInfo",
-    "GetBucketInfo",
-    "CreateBucket",
-    "UpdateBucket",
-    "DeleteBucket",
-    "CleanupIncompleteUploads",
-    "AllowBucketKey",
-    "DenyBucketKey",
-    "AddBucketAlias",
-    "RemoveBucketAlias",
-    "InspectObject",
-];

@@ -118,6 +118,25 @@ pub(super) async fn here(cx: Cx, view: &View, call: Call, body: &[u8]) -> Result
         | Call::GetCurrentAdminTokenInfo
         | Call::CreateAdminToken
         | Call::UpdateAdminToken
-        | Call::DeleteAdminToken => Err(Error::internal("that call is about the cluster")),
+        | Call::DeleteAdminToken
+        | Call::ListKeys
+        | Call::ListKeysInfo
+        | Call::GetKeyInfo
+        | Call::CreateKey
+        | Call::ImportKey
+        | Call::UpdateKey
+        | Call::DeleteKey
+        | Call::ListBuckets
+        | Call::ListBucketsInfo
+        | Call::GetBucketInfo
+        | Call::CreateBucket
+        | Call::UpdateBucket
+        | Call::DeleteBucket
+        | Call::CleanupIncompleteUploads
+        | Call::AllowBucketKey
+        | Call::DenyBucketKey
+        | Call::AddBucketAlias
+        | Call::RemoveBucketAlias
+        | Call::InspectObject => Err(Error::internal("that call is about the cluster")),
     }
 }

@@ -4,7 +4,12 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::{effect::PeerError, node::control::Refusal, s3::intake::BodyError};
+use crate::{
+    effect::PeerError,
+    node::control::Refusal,
+    s3::{error::S3Error, intake::BodyError},
+    store::StoreError,
+};
 
 /// Why a call was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +30,15 @@ impl Error {
 
     pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {
         Self { status: 404, code, message: message.into() }
+    }
+
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self { status: 409, code, message: message.into() }
+    }
+
+    pub fn not_implemented(what: &str) -> Self {
+        let message = format!("{what} is not implemented yet");
+        Self { status: 501, code: "NotImplemented", message }
     }
 
     pub fn internal(message: impl Into<String>) -> Self {
@@ -55,7 +69,39 @@ impl From<Refusal> for Error {
 
 impl From<PeerError> for Error {
     fn from(error: PeerError) -> Self {
-        Self::internal(error.to_string())
+        match error {
+            PeerError::Unreachable
+            | PeerError::TimedOut
+            | PeerError::Busy
+            | PeerError::Outdated
+            | PeerError::Syncing
+            | PeerError::Full => Self {
+                status: 503,
+                code: "ServiceUnavailable",
+                message: format!("too few nodes can do this now ({error}); see `mews status`"),
+            },
+            PeerError::Malformed
+            | PeerError::Store(_)
+            | PeerError::Missing
+            | PeerError::Corrupt
+            | PeerError::Disk(_) => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::from(PeerError::Store(error))
+    }
+}
+
+impl From<S3Error> for Error {
+    fn from(error: S3Error) -> Self {
+        let message = match error.cause {
+            Some(cause) => format!("{} ({cause})", error.message),
+            None => error.message,
+        };
+        Self { status: error.code.status(), code: error.code.name(), message }
     }
 }
 

@@ -5,20 +5,27 @@
 //! parameter `node` names: `self`, `*`, or the beginning of an id; see `each`.
 
 mod admit;
+mod alias;
 pub mod auth;
 mod block;
+mod bucket;
 pub mod call;
 mod cluster;
 mod each;
 mod error;
+mod inspect;
+mod key;
 mod layout;
 mod metrics;
+mod permission;
 mod query;
+mod row;
 mod serve;
 mod stored;
 #[cfg(test)]
 mod tests;
 mod token;
+mod upload;
 mod worker;
 
 pub use each::answer_peer;

@@ -43,9 +43,59 @@ impl Query {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
     }
 
+    /// The one parameter of these that is given, and its value.
+    pub fn one_of(&self, names: &[&'static str]) -> Result<(&'static str, &str), Error> {
+        let mut given = names.iter().filter_map(|name| Some((*name, self.get(name)?)));
+        match (given.next(), given.next()) {
+            (Some(one), None) => Ok(one),
+            _ => {
+                Err(Error::bad(format!("give just one of the parameters `{}`", names.join("`, `"))))
+            }
+        }
+    }
+
+    /// Whether a parameter is `true`. It is not if it is not given.
+    pub fn is_set(&self, name: &str) -> Result<bool, Error> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(Error::bad(format!("`{name}` is `true` or `false`, not `{other}`"))),
+        }
+    }
+
+    /// The part of a list that `offset` and `limit` ask for; at most `max` of it.
+    pub fn page(&self, max: usize) -> Result<Page, Error> {
+        let number = |name: &str| {
+            let number = self.get(name).map(|text| text.parse::<usize>());
+            number.transpose().map_err(|_| Error::bad(format!("`{name}` is a whole number")))
+        };
+        let offset = number("offset")?.unwrap_or_default();
+        let limit = number("limit")?.unwrap_or(max);
+        if limit > max {
+            return Err(Error::bad(format!("`limit` is at most {max}")));
+        }
+        Ok(Page { offset, limit })
+    }
+
     /// The same of one that is needed.
     pub fn need(&self, name: &str) -> Result<&str, Error> {
         self.get(name).ok_or_else(|| Error::bad(format!("the parameter `{name}` is missing")))
+    }
+}
+
+/// A part of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    /// So many are left out.
+    offset: usize,
+    /// At most so many are told.
+    limit: usize,
+}
+
+impl Page {
+    /// The part of this list.
+    pub fn of<T>(self, all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        all.skip(self.offset).take(self.limit)
     }
 }
 

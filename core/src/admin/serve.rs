@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 
 use super::{
     admit::{Holder, METRICS, admit},
+    alias,
     auth::Tokens,
-    call::{Call, MISSING},
+    bucket,
+    call::Call,
     cluster, each,
     error::Error,
-    layout, metrics,
+    inspect, key, layout, metrics, permission,
     query::Query,
-    token,
+    token, upload,
 };
 use crate::{
     effect::ResponseBody,
@@ -137,10 +139,6 @@ pub(super) fn call(method: &str, path: &str) -> Result<Call, Error> {
         return Err(Error::not_found("NoSuchCall", format!("there is nothing at {path}")));
     };
     let Some(call) = Call::from_name(name) else {
-        if MISSING.contains(&name) {
-            let message = format!("{name} is not implemented yet");
-            return Err(Error { status: 501, code: "NotImplemented", message });
-        }
         return Err(Error::not_found("NoSuchCall", format!("there is no call named {name}")));
     };
     if call.method().name() != method {
@@ -199,6 +197,27 @@ async fn dispatch(cx: Cx, view: &View, call: Call, asked: &Asked<'_>) -> Result<
         Call::CreateAdminToken => token::create(cx, view, document(body)?).await,
         Call::UpdateAdminToken => token::update(cx, view, query, document(body)?).await,
         Call::DeleteAdminToken => token::delete(cx, view, query).await,
+        Call::ListKeys => key::list(cx, view, query.page(key::LIST_MAX)?).await,
+        Call::ListKeysInfo => key::list_info(cx, view, query.page(key::INFO_MAX)?).await,
+        Call::GetKeyInfo => key::get(cx, view, query).await,
+        Call::CreateKey => key::create(cx, view, document(body)?).await,
+        Call::ImportKey => key::import(cx, view, document(body)?).await,
+        Call::UpdateKey => key::update(cx, view, query.need("id")?, document(body)?).await,
+        Call::DeleteKey => key::delete(cx, view, query.need("id")?).await,
+        Call::ListBuckets => bucket::list(cx, view, query.page(key::LIST_MAX)?).await,
+        Call::ListBucketsInfo => bucket::list_info(cx, view, query.page(key::INFO_MAX)?).await,
+        Call::GetBucketInfo => bucket::get(cx, view, query).await,
+        Call::CreateBucket => bucket::create(cx, view, document(body)?).await,
+        Call::UpdateBucket => bucket::update(cx, view, query.need("id")?, document(body)?).await,
+        Call::DeleteBucket => bucket::delete(cx, view, query.need("id")?).await,
+        Call::AllowBucketKey => permission::allow(cx, view, document(body)?).await,
+        Call::DenyBucketKey => permission::deny(cx, view, document(body)?).await,
+        Call::AddBucketAlias => alias::add(cx, view, document(body)?).await,
+        Call::RemoveBucketAlias => alias::remove(cx, view, document(body)?).await,
+        Call::CleanupIncompleteUploads => upload::cleanup(cx, view, document(body)?).await,
+        Call::InspectObject => {
+            inspect::get(cx, view, query.need("bucketId")?, query.need("key")?).await
+        }
         Call::GetNodeInfo
         | Call::GetNodeStatistics
         | Call::LaunchRepairOperation

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     admit::{Holder, METRICS, is_id},
     auth::{Tokens, hashed},
-    call::{Call, MISSING},
+    call::Call,
     error::Error,
     query::Query,
 };
@@ -76,7 +76,7 @@ impl Change {
 /// Every name that a scope may have.
 fn names() -> impl Iterator<Item = &'static str> {
     let calls = Call::ALL.iter().map(|call| call.name());
-    calls.chain(MISSING).chain([METRICS])
+    calls.chain([METRICS])
 }
 
 fn scope(given: &[String]) -> Result<Scope, Error> {

@@ -143,7 +143,7 @@ pub async fn prepare(cx: Cx, view: &View, wanted: Wanted) -> Result<Prepared, Qu
     let first = matches!(found, FoundKey::None);
     let (key, before) = match found {
         FoundKey::Deleted => return Ok(Prepared { key: None, bucket: wanted.bucket }),
-        FoundKey::Live(key, row) => (key, Some(row)),
+        FoundKey::Live(key, row) => (key, Some(*row)),
         FoundKey::None => (wanted.key.clone().unwrap_or_else(|| wanted.fresh.clone()), None),
     };
     let mut change = Change::new(cx);
@@ -176,7 +176,7 @@ pub async fn prepare(cx: Cx, view: &View, wanted: Wanted) -> Result<Prepared, Qu
 enum FoundKey {
     None,
     Deleted,
-    Live(KeyPair, AccessKeyRow),
+    Live(KeyPair, Box<AccessKeyRow>),
 }
 
 /// The key that was asked for; or else the one that an earlier quickstart made.
@@ -194,7 +194,7 @@ async fn find_key(cx: Cx, view: &View, wanted: &Wanted) -> Result<FoundKey, Quic
     } else if row.secret != key.secret {
         Err(QuickstartError::OtherSecret(key.id.clone()))
     } else {
-        Ok(FoundKey::Live(key.clone(), row))
+        Ok(FoundKey::Live(key.clone(), Box::new(row)))
     }
 }
 
@@ -214,7 +214,10 @@ async fn find_own_key(cx: Cx, view: &View) -> Result<FoundKey, QuickstartError> 
             }
             if !row.deleted {
                 let id = String::from_utf8_lossy(id).into_owned();
-                return Ok(FoundKey::Live(KeyPair { id, secret: row.secret.clone() }, row));
+                return Ok(FoundKey::Live(
+                    KeyPair { id, secret: row.secret.clone() },
+                    Box::new(row),
+                ));
             }
             found = FoundKey::Deleted;
         }
@@ -281,9 +284,8 @@ impl Change {
             created: self.batch.at,
             secret: key.secret.clone(),
             name: Lww { at: self.stamp, value: KEY_NAME.to_owned() },
-            deleted: false,
             create_bucket: Lww { at: self.stamp, value: true },
-            buckets: BTreeMap::new(),
+            ..AccessKeyRow::default()
         }
     }
 
@@ -293,9 +295,8 @@ impl Change {
         let bucket = BucketRow {
             created: self.batch.at,
             shards: view.config.index_shards,
-            deleted: false,
             aliases: BTreeMap::from([(name.to_owned(), Lww { at: self.stamp, value: true })]),
-            seals: BTreeMap::new(),
+            ..BucketRow::default()
         };
         let key = name.as_bytes().to_vec();
         self.batch.guards.push(Guard::Absent { table: Table::Alias, key: key.clone() });

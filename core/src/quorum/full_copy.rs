@@ -7,12 +7,12 @@ use super::{
     is_sole_copy,
     read::{fitting, merged},
     repair,
-    write::{reach, to_sets},
+    write::{reach, to_all, to_sets},
 };
 use crate::{
     effect::PeerError,
     id::{NodeId, Position},
-    store::{Answer, Batch, Op, Outcome, Read, Table},
+    store::{Answer, Batch, Op, Outcome, Read, Rows, Table},
     task::Cx,
     view::View,
 };
@@ -44,6 +44,48 @@ pub async fn confirm(
     if is_sole_copy(view) {
         return get_local(cx, view, keys).await;
     }
+    let mut values = Vec::with_capacity(keys.len());
+    for some in keys.chunks(Read::ROWS_MAX) {
+        values.extend(confirm_page(cx, view, some.to_vec()).await?);
+    }
+    Ok(values)
+}
+
+async fn confirm_page(
+    cx: Cx,
+    view: &View,
+    keys: Vec<(Table, Vec<u8>)>,
+) -> Result<Vec<Option<Vec<u8>>>, PeerError> {
+    let read = Read::Get(keys);
+    let answers = from_quorum(cx, view, &read).await?;
+    let merged = merged(&read, &answers)?;
+    repair::full_copy(cx, view, &read, &answers, &merged).await?;
+    let values = merged.into_values();
+    let Read::Get(keys) = read else { unreachable!("it was a Get a moment ago") };
+    learn(cx, view, keys, &values);
+    Ok(values)
+}
+
+/// The rows of a full-copy table from this key on, at most `limit`, as a quorum of all nodes has them.
+///
+/// # Errors
+/// [`PeerError`] if too few nodes answer.
+pub async fn scan_confirmed(
+    cx: Cx,
+    view: &View,
+    table: Table,
+    from: Vec<u8>,
+    limit: usize,
+) -> Result<Rows, PeerError> {
+    let read = Read::Scan { table, from, until: None, limit };
+    if is_sole_copy(view) {
+        return Ok(read_local(cx, view, read).await?.into_rows());
+    }
+    let answers = from_quorum(cx, view, &read).await?;
+    Ok(merged(&read, &answers)?.into_rows())
+}
+
+async fn from_quorum(cx: Cx, view: &View, read: &Read) -> Result<Vec<Answer>, PeerError> {
     let replicas = view.ring.full_copy();
     let plan = Plan {
         order: order(view, replicas.nodes),
@@ -51,16 +93,8 @@ pub async fn confirm(
         most: replicas.nodes.len(),
         extra: Duration::ZERO,
     };
-    let read = Read::Get(keys);
     let answers = gather(cx, view, plan, |node| cx.read(node, read.clone()), |_, _| {}).await?;
-    let answers: Vec<Answer> =
-        answers.into_iter().map(|(_, answer)| fitting(&read, answer)).collect::<Result<_, _>>()?;
-    let merged = merged(&read, &answers)?;
-    repair::full_copy(cx, view, &read, &answers, &merged).await?;
-    let values = merged.into_values();
-    let Read::Get(keys) = read else { unreachable!("it was a Get a moment ago") };
-    learn(cx, view, keys, &values);
-    Ok(values)
+    answers.into_iter().map(|(_, answer)| fitting(read, answer)).collect()
 }
 
 /// Gives the own node what the others have; nobody waits for that. It may be a gateway, which no quorum counts.
@@ -84,7 +118,18 @@ pub async fn write_full_copy(cx: Cx, view: &View, batch: Batch) -> Result<Outcom
     to_sets(&sets, view.ring.everyone(), |node| cx.commit(node, batch.clone())).await
 }
 
-/// The same, done when also a write quorum of each of `positions` has it: from then on no write of one of them gets past a guard
+/// [`write_full_copy`], done when also everybody else has applied it or cannot be reached: what takes something away from somebody is
+/// in force by then wherever he may ask.
+pub async fn write_full_copy_everywhere(
+    cx: Cx,
+    view: &View,
+    batch: Batch,
+) -> Result<Outcome, PeerError> {
+    let sets = view.ring.full_copy_write_sets();
+    to_all(&sets, view.ring.everyone(), |node| cx.commit(node, batch.clone())).await
+}
+
+/// [`write_full_copy`], done when also a write quorum of each of `positions` has it: from then on no write of one of them gets past a guard
 /// that these rows make fail. Gives the nodes that have applied it by then, those quorums among them. For batches without guards.
 pub async fn write_full_copy_at(
     cx: Cx,

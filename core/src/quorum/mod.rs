@@ -14,13 +14,18 @@ mod read;
 mod repair;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod write;
 
 pub use ballot::{Change, change, release};
 pub use blocks::{load_block, look_at, store_block};
-pub use full_copy::{confirm, get_local, read_local, write_full_copy, write_full_copy_at};
+pub use full_copy::{
+    confirm, get_local, read_local, scan_confirmed, write_full_copy, write_full_copy_at,
+    write_full_copy_everywhere,
+};
 pub use list::{list, list_among};
 pub use read::{read, settle};
+pub use usage::{Usage, usage, usage_near};
 pub use write::{Last, write, write_last};
 
 use crate::{

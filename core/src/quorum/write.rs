@@ -118,6 +118,15 @@ pub(super) async fn to_sets(
     reach(sets, also, call, &mut Vec::new()).await
 }
 
+/// [`to_sets`], which then waits for the answers of all the others.
+pub(super) async fn to_all(
+    sets: &[Replicas<'_>],
+    also: &[NodeId],
+    call: impl Fn(NodeId) -> Commit,
+) -> Result<Outcome, PeerError> {
+    tally(sets, also, call, |_| false, &mut Vec::new()).await.map(|(outcome, _)| outcome)
+}
+
 /// [`to_sets`], and who has applied it by then.
 pub(super) async fn reach(
     sets: &[Replicas<'_>],

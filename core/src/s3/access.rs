@@ -2,6 +2,7 @@
 
 use super::{
     call::Bucket,
+    date,
     error::{Code, S3Error},
     request::Operation,
 };
@@ -12,9 +13,10 @@ use crate::{
     store::Table,
     table::{
         self,
-        access::{AccessKeyRow, AliasRow, BucketRow, Permissions},
+        access::{AccessKeyRow, AliasRow, BucketRow, Permissions, is_hidden},
     },
     task::Cx,
+    time::Timestamp,
     view::View,
 };
 
@@ -118,8 +120,19 @@ pub(super) fn live_key(value: Option<&[u8]>) -> Result<Option<AccessKeyRow>, Pee
     Ok(row.transpose().map_err(PeerError::Store)?.filter(|row| !row.deleted))
 }
 
+/// Refuses a key whose time is over.
+pub(super) fn check_expiration(key: &AccessKeyRow, now: Timestamp) -> Result<(), S3Error> {
+    match key.expiration.value {
+        Some(at) if key.is_expired(now) => Err(denied(&format!(
+            "this access key has expired on {}. Ask the operator of this store to prolong it, or for a new one.",
+            date::iso8601(at)
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// The bucket that a name stands for, from its encoded row.
-pub(super) fn aliased(value: Option<&[u8]>) -> Result<Option<BucketId>, PeerError> {
+fn aliased(value: Option<&[u8]>) -> Result<Option<BucketId>, PeerError> {
     let row = value.map(|value| table::decode::<AliasRow>(Table::Alias, value));
     Ok(row.transpose().map_err(PeerError::Store)?.and_then(|row| row.bucket.value))
 }
@@ -151,7 +164,7 @@ impl Rows {
 }
 
 /// A bucket by its id, as a request with this key sees it; nothing if it is deleted.
-pub(super) async fn bucket(
+async fn bucket(
     cx: Cx,
     view: &View,
     key: &AccessKeyRow,
@@ -166,8 +179,29 @@ pub(super) async fn bucket(
     if row.deleted {
         return Ok(None);
     }
-    let permissions = key.buckets.get(&id).map(|permissions| permissions.value).unwrap_or_default();
-    Ok(Some(Bucket { name: name.to_owned(), id, row, permissions }))
+    Ok(Some(Bucket { name: name.to_owned(), id, row, permissions: key.permissions(id) }))
+}
+
+/// A bucket by its name, as a request with this key sees it: by a name that the key alone has for it, or else by the one that all
+/// share, which stands for what `alias` says.
+pub(super) async fn resolve(
+    cx: Cx,
+    view: &View,
+    key: &AccessKeyRow,
+    name: &str,
+    alias: Option<&[u8]>,
+    whose: Rows,
+) -> Result<Option<Bucket>, PeerError> {
+    if let Some(id) = key.local(name) {
+        let found = bucket(cx, view, key, name, id, whose).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    match aliased(alias)? {
+        Some(id) if !is_hidden(name) => bucket(cx, view, key, name, id, whose).await,
+        Some(_) | None => Ok(None),
+    }
 }
 
 /// A bucket by its name, as a request with this key sees it: for the source of a copy.
@@ -192,8 +226,5 @@ async fn named(
     whose: Rows,
 ) -> Result<Option<Bucket>, PeerError> {
     let value = whose.get(cx, view, Table::Alias, name.as_bytes().to_vec()).await?;
-    match aliased(value.as_deref())? {
-        Some(id) => bucket(cx, view, key, name, id, whose).await,
-        None => Ok(None),
-    }
+    resolve(cx, view, key, name, value.as_deref(), whose).await
 }

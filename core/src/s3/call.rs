@@ -86,13 +86,7 @@ impl Bucket {
 
     /// Where the rows of one of its keys are.
     pub fn target(&self, key: &[u8]) -> Target {
-        let shard = key::shard_of(key, self.row.shards);
-        Target {
-            bucket: self.id,
-            shard,
-            position: Position::of_shard(self.id, shard),
-            row_key: key::object(self.id, shard, key),
-        }
+        Target::of(self.id, self.row.shards, key)
     }
 }
 
@@ -110,6 +104,17 @@ pub struct Target {
 }
 
 impl Target {
+    /// Where a key of a bucket with so many shards is.
+    pub fn of(bucket: BucketId, shards: u16, key: &[u8]) -> Self {
+        let shard = key::shard_of(key, shards);
+        Self {
+            bucket,
+            shard,
+            position: Position::of_shard(bucket, shard),
+            row_key: key::object(bucket, shard, key),
+        }
+    }
+
     /// The object's S3 key.
     pub fn key(&self) -> &[u8] {
         key::object_key(&self.row_key)

@@ -124,6 +124,8 @@ codes! {
     OperationAborted = 409,
     /// A condition of the request does not hold.
     PreconditionFailed = 412,
+    /// The bucket may not hold that much. Not AWS's, which has no quotas; the code is Ceph's, the status also Garage's.
+    QuotaExceeded = 403,
     /// The presigned request or its date is outside the allowed window.
     RequestTimeTooSkewed = 403,
     /// The client sent nothing for too long.

@@ -14,6 +14,7 @@ pub mod intake;
 pub mod list;
 pub mod multipart;
 pub mod object;
+mod quota;
 pub mod request;
 pub mod serve;
 pub mod sign;

@@ -165,9 +165,10 @@ async fn allowed(
         .detail("AWSAccessKeyId", claim.key_id())
     })?;
     let verified = claim.verify(&key.secret, &request)?;
-    let bucket = match (&request.bucket, access::aliased(rows.next().flatten())?) {
-        (Some(name), Some(id)) => access::bucket(cx, view, &key, name, id, whose).await?,
-        (Some(_) | None, _) => None,
+    access::check_expiration(&key, cx.now().wall)?;
+    let bucket = match &request.bucket {
+        Some(name) => access::resolve(cx, view, &key, name, rows.next().flatten(), whose).await?,
+        None => None,
     };
     access::check(request.op, &key, request.bucket.as_deref(), bucket.as_ref())?;
     let key_id = verified.key_id().to_owned();

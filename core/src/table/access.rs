@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A last-writer-wins register: the later stamp wins; of two values with one stamp, the greater.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lww<T> {
     /// When it was set.
     #[serde(rename = "t")]
@@ -18,6 +18,13 @@ pub struct Lww<T> {
     /// To what.
     #[serde(rename = "v")]
     pub value: T,
+}
+
+impl<T: Default + PartialEq> Lww<T> {
+    /// Whether it is as in a row that has never heard of it.
+    pub fn is_unset(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The value of a row in [`Table::Alias`](crate::store::Table::Alias), keyed by the bucket's name.
@@ -29,7 +36,7 @@ pub struct AliasRow {
 }
 
 /// The value of a row in [`Table::Bucket`](crate::store::Table::Bucket), keyed by its id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketRow {
     /// When it was created; the earlier wins.
     #[serde(rename = "c")]
@@ -47,9 +54,45 @@ pub struct BucketRow {
     /// since, the bucket is sealed. The later wins.
     #[serde(rename = "d", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub seals: BTreeMap<String, Stamp>,
+    /// How much it may hold.
+    #[serde(rename = "q", default, skip_serializing_if = "Lww::is_unset")]
+    pub quotas: Lww<Quotas>,
+    /// How it is served as a website, if it is.
+    #[serde(rename = "w", default, skip_serializing_if = "Lww::is_unset")]
+    pub website: Lww<Option<Website>>,
+}
+
+/// How much a bucket may hold.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Quotas {
+    /// Bytes of all its objects.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<u64>,
+    /// How many objects.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub max_objects: Option<u64>,
+}
+
+/// How a bucket is served as a website.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Website {
+    /// The end of the key of the object that stands for a folder.
+    #[serde(rename = "i")]
+    pub index: String,
+    /// The key of the object that is shown instead of an error.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 impl BucketRow {
+    /// The names by which everybody may call it.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let used = self.aliases.iter().filter(|(_, used)| used.value);
+        used.map(|(name, _)| name.as_str()).filter(|name| !is_hidden(name))
+    }
+
     /// Whether the bucket takes no more objects, because somebody is about to delete it.
     pub fn is_sealed(&self) -> bool {
         let stands = |(name, at): (&String, &Stamp)| {
@@ -59,8 +102,19 @@ impl BucketRow {
     }
 }
 
+/// A name of a bucket that nobody calls it by. Whether a bucket may be deleted is settled under one of its names, and it need not
+/// have any that everybody may use.
+pub fn hidden_name(bucket: BucketId) -> String {
+    format!("id:{bucket}")
+}
+
+/// Whether a name is such a one: no bucket can be given a name with a colon.
+pub fn is_hidden(name: &str) -> bool {
+    name.contains(':')
+}
+
 /// The value of a row in [`Table::AccessKey`](crate::store::Table::AccessKey), keyed by the access key id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessKeyRow {
     /// When it was created; the earlier wins.
     #[serde(rename = "c")]
@@ -80,6 +134,35 @@ pub struct AccessKeyRow {
     /// What it may do with which bucket.
     #[serde(rename = "b")]
     pub buckets: BTreeMap<BucketId, Lww<Permissions>>,
+    /// From when on it signs nothing, if ever.
+    #[serde(rename = "e", default, skip_serializing_if = "Lww::is_unset")]
+    pub expiration: Lww<Option<Timestamp>>,
+    /// Names that it alone has for buckets. Its requests know a bucket by these before they know one by a name that all share.
+    #[serde(rename = "a", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, Lww<Option<BucketId>>>,
+}
+
+impl AccessKeyRow {
+    /// What it may do with a bucket.
+    pub fn permissions(&self, bucket: BucketId) -> Permissions {
+        self.buckets.get(&bucket).map(|granted| granted.value).unwrap_or_default()
+    }
+
+    /// The bucket that it alone calls so. It may be deleted.
+    pub fn local(&self, name: &str) -> Option<BucketId> {
+        self.aliases.get(name).and_then(|alias| alias.value)
+    }
+
+    /// The names that it alone has for a bucket.
+    pub fn local_names(&self, bucket: BucketId) -> impl Iterator<Item = &str> {
+        let names = self.aliases.iter().filter(move |(_, alias)| alias.value == Some(bucket));
+        names.map(|(name, _)| name.as_str())
+    }
+
+    /// Whether it signs nothing any more.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expiration.value.is_some_and(|at| at <= now)
+    }
 }
 
 /// What an access key may do with one bucket.

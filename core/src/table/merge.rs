@@ -174,6 +174,8 @@ impl Row for BucketRow {
             deleted: self.deleted || other.deleted,
             aliases: merge_maps(self.aliases, other.aliases),
             seals: later(self.seals, other.seals),
+            quotas: self.quotas.merge(other.quotas),
+            website: self.website.merge(other.website),
         }
     }
 }
@@ -190,6 +192,8 @@ impl Row for AccessKeyRow {
             deleted: self.deleted || other.deleted,
             create_bucket: self.create_bucket.merge(other.create_bucket),
             buckets: merge_maps(self.buckets, other.buckets),
+            expiration: self.expiration.merge(other.expiration),
+            aliases: merge_maps(self.aliases, other.aliases),
         }
     }
 }

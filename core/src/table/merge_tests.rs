@@ -11,7 +11,7 @@ use crate::{
     checksum::{Algorithm, ChecksumKind, Scope},
     id::{BucketId, Hash, NodeId, Position, VersionId},
     table::{
-        access::Permissions,
+        access::{Permissions, Quotas, Website},
         object::{Content, Data, Meta, Parts},
         token,
         upload::ManifestPart,
@@ -102,13 +102,19 @@ fn alias() -> impl Strategy<Value = AliasRow> {
 fn bucket() -> impl Strategy<Value = BucketRow> {
     let aliases = btree_map("[ab]", lww(any::<bool>()), 0..3);
     let seals = btree_map("[ab]", (0..3_u64).prop_map(Stamp), 0..3);
-    let bucket = (0..3_u64, 1..3_u16, any::<bool>(), aliases, seals);
-    bucket.prop_map(|(created, shards, deleted, aliases, seals)| BucketRow {
+    let quotas = (option::of(0..2_u64), option::of(0..2_u64));
+    let quotas = lww(quotas.prop_map(|(max_size, max_objects)| Quotas { max_size, max_objects }));
+    let website = ("[ab]", option::of("[ab]")).prop_map(|(index, error)| Website { index, error });
+    let website = lww(option::of(website));
+    let bucket = (0..3_u64, 1..3_u16, any::<bool>(), aliases, seals, quotas, website);
+    bucket.prop_map(|(created, shards, deleted, aliases, seals, quotas, website)| BucketRow {
         created: Timestamp(created),
         shards,
         deleted,
         aliases,
         seals,
+        quotas,
+        website,
     })
 }
 
@@ -123,14 +129,20 @@ fn access_key() -> impl Strategy<Value = AccessKeyRow> {
         any::<bool>(),
         lww(any::<bool>()),
         btree_map(bucket_id(), lww(permissions), 0..3),
+        lww(option::of((0..3_u64).prop_map(Timestamp))),
+        btree_map("[ab]", lww(option::of(bucket_id())), 0..3),
     );
-    key.prop_map(|(created, secret, name, deleted, create_bucket, buckets)| AccessKeyRow {
-        created: Timestamp(created),
-        secret,
-        name,
-        deleted,
-        create_bucket,
-        buckets,
+    key.prop_map(|(created, secret, name, deleted, create_bucket, buckets, expiration, aliases)| {
+        AccessKeyRow {
+            created: Timestamp(created),
+            secret,
+            name,
+            deleted,
+            create_bucket,
+            buckets,
+            expiration,
+            aliases,
+        }
     })
 }
 

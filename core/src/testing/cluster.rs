@@ -67,7 +67,7 @@ pub struct Cluster {
     /// How far each node's wall clock is ahead, in milliseconds.
     pub skew: Vec<u64>,
     network: Network,
-    seed: Seed,
+    pub(super) seed: Seed,
 }
 
 /// The id of a node.
@@ -210,7 +210,13 @@ impl Cluster {
         Arc::into_inner(slot).and_then(OnceLock::into_inner).expect("the flow has ended")
     }
 
-    fn start(&mut self, at: usize, task: Task, pump: Pump, origin: rpc::Origin) -> Session {
+    pub(super) fn start(
+        &mut self,
+        at: usize,
+        task: Task,
+        pump: Pump,
+        origin: rpc::Origin,
+    ) -> Session {
         self.set_clock(at);
         let running = Running::start(&self.hosts[at], task, pump);
         let began = self.now.mono;

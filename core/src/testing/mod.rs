@@ -3,6 +3,7 @@
 //! [`Host::ask`] runs a request to its end. [`Host::begin`] and [`Running::step`] perform one effect at a time, so that a test
 //! can put requests in between, or stop. Every effect is noted in [`Host::trace`] as it is performed.
 
+mod admin;
 pub mod cluster;
 mod pump;
 mod trace;
@@ -41,7 +42,8 @@ use pump::Pump;
 
 /// The id of the access key that requests are signed with, unless they say otherwise.
 pub const KEY_ID: &str = "MKtest";
-const SECRET: &str = "a secret for tests";
+/// Its secret.
+pub const SECRET: &str = "a secret for tests";
 const HOST: &str = "s3.example.org";
 
 /// When the first request comes: 2023-11-14T22:13:20Z.
@@ -296,9 +298,8 @@ impl Host {
             created: self.now.wall,
             secret: secret.to_owned(),
             name: Lww { at, value: format!("key {id}") },
-            deleted: false,
             create_bucket: Lww { at, value: create_bucket },
-            buckets: BTreeMap::new(),
+            ..AccessKeyRow::default()
         };
         self.merge(Table::AccessKey, id.as_bytes(), table::encode(&row));
     }

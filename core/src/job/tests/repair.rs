@@ -124,13 +124,8 @@ fn listed_blocks_get_their_references_back() {
 fn bucket_rows(bucket: BucketId) -> Vec<Op> {
     let meta = Meta { size: 5, ..Meta::default() };
     let content = Content::Blocks(meta, Data { data: id(1), block_max: 8 });
-    let row = BucketRow {
-        created: Timestamp(1),
-        shards: 1,
-        deleted: false,
-        aliases: std::collections::BTreeMap::new(),
-        seals: std::collections::BTreeMap::new(),
-    };
+    let row =
+        BucketRow { created: Timestamp(1), shards: 1, deleted: false, ..BucketRow::default() };
     let merge = |table, key: Vec<u8>, value| Op::Merge { table, key, value, inline: None };
     vec![
         merge(Table::Bucket, bucket.0.to_vec(), table::encode(&row)),

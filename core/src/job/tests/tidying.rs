@@ -168,13 +168,7 @@ fn open_uploads_of_a_deleted_bucket_are_aborted_and_others_are_not() {
     let mut world = World::new(6);
     let buckets = [(BucketId([1; 16]), false), (BucketId([2; 16]), true)];
     for (bucket, deleted) in buckets {
-        let row = BucketRow {
-            created: world.now.wall,
-            shards: 1,
-            deleted,
-            aliases: std::collections::BTreeMap::new(),
-            seals: std::collections::BTreeMap::new(),
-        };
+        let row = BucketRow { created: world.now.wall, shards: 1, deleted, ..BucketRow::default() };
         world.apply_ops(vec![merge(Table::Bucket, bucket.0.to_vec(), &row)]);
         for n in 0..70_u64 {
             let name = format!("key-{n}");

@@ -46,7 +46,13 @@ pub(crate) async fn create_bucket(cx: Cx, call: &Call) -> Result<Response, S3Err
     call.open(cx)?;
     let document = cx.collect(xml::DOCUMENT_MAX).await?;
     check_configuration(call, &document)?;
-    match create(cx, &call.view, bucket_name, &call.key_id, &call.key).await? {
+    if let Some(mine) = call.bucket.as_ref().filter(|b| call.key.local(bucket_name) == Some(b.id)) {
+        return Err(taken(&call.key, bucket_name, Some(mine.id)));
+    }
+    let owner =
+        Owner { id: &call.key_id, key: &call.key, permissions: Permissions::ALL, alias: None };
+    let wanted = Wanted { name: Some(bucket_name), owner: Some(owner) };
+    match create(cx, &call.view, wanted).await? {
         Created::New(_) => Ok(Response::empty(200).header("location", format!("/{bucket_name}"))),
         Created::Taken(owner) => {
             // The own copy of the key may not know yet that the bucket is its own.
@@ -117,40 +123,83 @@ pub enum Created {
     Taken(Option<BucketId>),
 }
 
-/// Creates a bucket under a name, owned by a key: in one commit, or where several nodes have a say, as a majority of them
-/// settles. The name has been checked.
-pub async fn create(
-    cx: Cx,
-    view: &View,
-    name: &str,
-    key_id: &str,
-    key: &AccessKeyRow,
-) -> Result<Created, PeerError> {
-    let sole = quorum::is_sole_copy(view);
-    let alias = if sole { read_alias(cx, view, name).await? } else { None };
+/// A bucket as it is to be created. Names have been checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The name by which everybody calls it.
+    pub name: Option<&'a str>,
+    /// The key that may do something with it.
+    pub owner: Option<Owner<'a>>,
+}
+
+/// A key that may do something with a bucket to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// The key's id.
+    pub id: &'a str,
+    /// Its row.
+    pub key: &'a AccessKeyRow,
+    /// What it may do.
+    pub permissions: Permissions,
+    /// How it alone calls the bucket.
+    pub alias: Option<&'a str>,
+}
+
+/// Creates a bucket: in one commit, or where several nodes have a say, as a majority of them settles who has the name.
+pub async fn create(cx: Cx, view: &View, wanted: Wanted<'_>) -> Result<Created, PeerError> {
+    match (once(cx, view, wanted).await?, wanted.name) {
+        (Created::Taken(Some(other)), Some(name)) if is_deleted(cx, view, other).await? => {
+            // It was given this name while it was being deleted.
+            quorum::release(cx, view, name, other).await?;
+            once(cx, view, wanted).await
+        }
+        (created, _) => Ok(created),
+    }
+}
+
+/// Whether a bucket is known to be no more.
+pub(super) async fn is_deleted(cx: Cx, view: &View, id: BucketId) -> Result<bool, PeerError> {
+    let keys = vec![(Table::Bucket, id.0.to_vec())];
+    let Some(value) = quorum::confirm(cx, view, keys).await?.pop().flatten() else {
+        return Ok(false);
+    };
+    let row: BucketRow = table::decode(Table::Bucket, &value).map_err(PeerError::Store)?;
+    Ok(row.deleted)
+}
+
+async fn once(cx: Cx, view: &View, wanted: Wanted<'_>) -> Result<Created, PeerError> {
+    let alias = match wanted.name {
+        Some(name) if quorum::is_sole_copy(view) => read_alias(cx, view, name).await?,
+        Some(_) | None => None,
+    };
     if let Some(Lww { value: Some(bucket), .. }) = alias {
         return Ok(Created::Taken(Some(bucket)));
     }
-    let now = cx.now().wall;
     let new = New {
         id: BucketId(cx.random()),
-        name,
-        created: now,
+        created: cx.now().wall,
         shards: view.config.index_shards,
-        key_id,
-        key,
+        wanted,
     };
-    if !sole {
+    let merges = |rows: Vec<(Table, Vec<u8>, Vec<u8>)>| {
+        rows.into_iter().map(|(table, key, value)| merge(table, &key, value))
+    };
+    let Some(name) = wanted.name else {
+        // Nobody else can know it, so there is nothing to settle.
+        let ops = merges(new.others(Stamp(0))).collect();
+        quorum::write_full_copy(cx, view, Batch::new(new.created, ops)).await?;
+        return Ok(Created::New(new.id));
+    };
+    if !quorum::is_sole_copy(view) {
         // Also where the name is known to be taken: its bucket may be half created, and is then finished.
-        return new.agree(cx, view).await;
+        return new.agree(cx, view, name).await;
     }
     // Later than whatever took the name away before.
-    let rows = new.rows(alias.map_or(Stamp(0), |alias| alias.at));
-    let alias = merge(Table::Alias, name.as_bytes(), table::encode(&rows.alias));
-    let others = rows.others.into_iter().map(|(table, key, value)| merge(table, &key, value));
-    let ops = [alias].into_iter().chain(others).collect();
+    let at = Stamp::past(new.created, alias.map_or(Stamp(0), |alias| alias.at));
+    let alias = merge(Table::Alias, name.as_bytes(), table::encode(&new.alias(at)));
+    let ops = [alias].into_iter().chain(merges(new.others(at))).collect();
     let absent = Guard::Absent { table: Table::Alias, key: name.as_bytes().to_vec() };
-    match quorum::write_full_copy(cx, view, Batch::new(now, ops).guarded(absent)).await? {
+    match quorum::write_full_copy(cx, view, Batch::new(new.created, ops).guarded(absent)).await? {
         Outcome::Applied(_) => Ok(Created::New(new.id)),
         Outcome::Refused { .. } => {
             let alias = read_alias(cx, view, name).await?;
@@ -162,52 +211,52 @@ pub async fn create(
 /// A bucket to be.
 struct New<'a> {
     id: BucketId,
-    name: &'a str,
     created: Timestamp,
     shards: u16,
-    key_id: &'a str,
-    key: &'a AccessKeyRow,
-}
-
-/// The rows of a new bucket.
-struct NewRows {
-    alias: AliasRow,
-    /// The bucket's row and its owner's.
-    others: Vec<(Table, Vec<u8>, Vec<u8>)>,
+    wanted: Wanted<'a>,
 }
 
 impl New<'_> {
-    /// The rows, later than `seen`.
-    fn rows(&self, seen: Stamp) -> NewRows {
-        let at = Stamp::past(self.created, seen);
+    fn alias(&self, at: Stamp) -> AliasRow {
+        AliasRow { bucket: Lww { at, value: Some(self.id) } }
+    }
+
+    /// The bucket's row and its owner's, if its name is set at this moment.
+    fn others(&self, at: Stamp) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
+        let names = self.wanted.name.map(|name| (name.to_owned(), Lww { at, value: true }));
         let bucket = BucketRow {
             created: self.created,
             shards: self.shards,
-            deleted: false,
-            aliases: BTreeMap::from([(self.name.to_owned(), Lww { at, value: true })]),
-            seals: BTreeMap::new(),
+            aliases: names.into_iter().collect(),
+            ..BucketRow::default()
         };
-        let all = Permissions { read: true, write: true, owner: true };
-        let mut key = self.key.clone();
-        key.buckets = BTreeMap::from([(self.id, Lww { at, value: all })]);
-        let others = vec![
-            (Table::Bucket, self.id.0.to_vec(), table::encode(&bucket)),
-            (Table::AccessKey, self.key_id.as_bytes().to_vec(), table::encode(&key)),
-        ];
-        NewRows { alias: AliasRow { bucket: Lww { at, value: Some(self.id) } }, others }
+        let mut rows = vec![(Table::Bucket, self.id.0.to_vec(), table::encode(&bucket))];
+        if let Some(owner) = &self.wanted.owner {
+            let mut key = owner.key.clone();
+            let granted = Lww { at: Stamp::past(self.created, at), value: owner.permissions };
+            key.buckets = BTreeMap::from([(self.id, granted)]);
+            key.aliases = BTreeMap::new();
+            if let Some(name) = owner.alias {
+                let before = owner.key.aliases.get(name).map_or(Stamp(0), |alias| alias.at);
+                let at = Stamp::past(self.created, before);
+                key.aliases.insert(name.to_owned(), Lww { at, value: Some(self.id) });
+            }
+            rows.push((Table::AccessKey, owner.id.as_bytes().to_vec(), table::encode(&key)));
+        }
+        rows
     }
 
     /// Creates it if a majority of the nodes agrees that the name is free.
-    async fn agree(&self, cx: Cx, view: &View) -> Result<Created, PeerError> {
-        let settled = quorum::change(cx, view, self.name, |current| {
+    async fn agree(&self, cx: Cx, view: &View, name: &str) -> Result<Created, PeerError> {
+        let settled = quorum::change(cx, view, name, |current| {
             if current.bucket.value.is_some() {
                 return None;
             }
-            let NewRows { alias, others } = self.rows(current.bucket.at);
-            let rows = others.into_iter();
+            let at = Stamp::past(self.created, current.bucket.at);
+            let rows = self.others(at).into_iter();
             let rows =
                 rows.map(|(table, key, value)| FullCopyRow::new(table, key, value)).collect();
-            Some(quorum::Change { alias, rows })
+            Some(quorum::Change { alias: self.alias(at), rows })
         })
         .await?;
         Ok(match settled.bucket.value {
@@ -217,7 +266,8 @@ impl New<'_> {
     }
 }
 
-async fn read_alias(
+/// What a name stands for, as the own node has it.
+pub(super) async fn read_alias(
     cx: Cx,
     view: &View,
     name: &str,

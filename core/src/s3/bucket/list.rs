@@ -2,10 +2,13 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html>
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{
     effect::PeerError,
+    id::BucketId,
     quorum,
     s3::{
         call::{Call, Response},
@@ -17,7 +20,7 @@ use crate::{
     store::Table,
     table::{
         self,
-        access::{AccessKeyRow, BucketRow},
+        access::{AccessKeyRow, BucketRow, Permissions},
     },
     task::Cx,
     time::Timestamp,
@@ -121,17 +124,30 @@ async fn accessible(cx: Cx, call: &Call) -> Result<Vec<(String, Timestamp)>, S3E
     let key: Option<AccessKeyRow> = key
         .map(|value| table::decode(Table::AccessKey, &value).map_err(PeerError::Store))
         .transpose()?;
-    let granted = key.as_ref().unwrap_or(&call.key).buckets.iter();
-    let granted = granted.filter(|(_, p)| p.value.read || p.value.write || p.value.owner);
-    let keys = granted.map(|(id, _)| (Table::Bucket, id.0.to_vec())).collect();
-    let mut buckets = Vec::new();
-    for value in quorum::confirm(cx, &call.view, keys).await?.into_iter().flatten() {
+    let key = key.as_ref().unwrap_or(&call.key);
+    let granted = key.buckets.iter().filter(|(_, granted)| granted.value != Permissions::default());
+    let ids: Vec<BucketId> = granted.map(|(id, _)| *id).collect();
+    let keys = ids.iter().map(|id| (Table::Bucket, id.0.to_vec())).collect();
+    let rows = quorum::confirm(cx, &call.view, keys).await?;
+    let mut live = BTreeMap::new();
+    for (id, value) in ids.into_iter().zip(rows) {
+        let Some(value) = value else { continue };
         let row: BucketRow = table::decode(Table::Bucket, &value).map_err(PeerError::Store)?;
-        if row.deleted {
-            continue;
+        if !row.deleted {
+            live.insert(id, row);
         }
-        let names = row.aliases.iter().filter(|(_, used)| used.value);
-        buckets.extend(names.map(|(name, _)| (name.clone(), row.created)));
+    }
+    let mut buckets = Vec::new();
+    for (id, row) in &live {
+        // What the key alone calls another bucket is not this one's name to it.
+        let hidden = |name: &str| {
+            key.local(name).is_some_and(|other| other != *id && live.contains_key(&other))
+        };
+        let mut names: Vec<&str> = row.names().filter(|name| !hidden(name)).collect();
+        names.extend(key.local_names(*id));
+        names.sort_unstable();
+        names.dedup();
+        buckets.extend(names.into_iter().map(|name| (name.to_owned(), row.created)));
     }
     Ok(buckets)
 }

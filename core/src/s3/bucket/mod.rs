@@ -1,5 +1,6 @@
 //! Operations on buckets.
 
+pub mod alias;
 pub mod create;
 pub mod delete;
 pub mod head;

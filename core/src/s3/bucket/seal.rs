@@ -20,7 +20,7 @@ use crate::{
     store::{Batch, Table},
     table::{
         self,
-        access::{AliasRow, BucketRow, Lww},
+        access::{AliasRow, BucketRow, Lww, is_hidden},
         ballot::FullCopyRow,
     },
     task::Cx,
@@ -58,8 +58,13 @@ pub(crate) async fn lift(
     let value = quorum::confirm(cx, view, vec![(Table::Bucket, id.0.to_vec())]).await?.pop();
     let Some(value) = value.flatten() else { return Err(PeerError::Busy.into()) };
     let row: BucketRow = table::decode(Table::Bucket, &value)?;
+    let used: Vec<_> = row.aliases.iter().filter(|(_, used)| used.value && !row.deleted).collect();
+    if used.is_empty() && !row.deleted {
+        // Whoever has sealed it gave it a name for that, which is on its way: the writer comes again.
+        return Ok(());
+    }
     let mut renewed = BucketRow { aliases: Default::default(), ..row.clone() };
-    for (name, used) in row.aliases.iter().filter(|(_, used)| used.value && !row.deleted) {
+    for (name, used) in used {
         let settled = set_again(cx, view, id, &row, name, used).await?;
         if settled.bucket.value == Some(id) {
             let at = settled.bucket.at;
@@ -67,8 +72,8 @@ pub(crate) async fn lift(
         }
     }
     if renewed.aliases.is_empty() {
-        let name = row.aliases.keys().next().map_or("", String::as_str);
-        return Err(access::no_such_bucket(name));
+        let mut names = row.aliases.keys().filter(|name| !is_hidden(name));
+        return Err(access::no_such_bucket(names.next().map_or("", String::as_str)));
     }
     // A majority of all nodes knows by now; those that have refused may not.
     let op = super::create::merge(Table::Bucket, &id.0, table::encode(&renewed));

@@ -28,6 +28,7 @@ use crate::{
             meta, put,
             row::{self, Stored, Write, Written},
         },
+        quota,
         request::Request,
         xml,
     },
@@ -160,6 +161,7 @@ async fn attempt(
              metadata, storage class, website redirect location or encryption attributes.",
         ));
     }
+    quota::check(cx, call, target, meta.size).await?;
     let mut guards = vec![call.bucket().alive(&call.view, target.position)];
     guards.extend(put::condition(cx, call, target).await?);
     let conditions = guards.len();

@@ -26,7 +26,7 @@ use crate::{
             upload_part::{self, Opened},
         },
         object::{conditions::Current, get::current, row::Stored},
-        xml,
+        quota, xml,
     },
     table::{object::Content, upload::PartRow},
     task::Cx,
@@ -81,6 +81,8 @@ async fn attempt(
             ),
         ));
     }
+    // The object is going to be at least as long.
+    quota::check(cx, call, &named.target, range.end - range.start).await?;
     let wanted = Wanted { md5: true, checksum: opened.kind.map(|kind| kind.algorithm) };
     let position = named.target.position;
     let source = match &stored.row.content {

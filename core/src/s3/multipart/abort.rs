@@ -2,6 +2,7 @@
 
 use super::{Named, no_such_upload};
 use crate::{
+    effect::PeerError,
     quorum,
     s3::{
         call::{Call, Response},
@@ -10,6 +11,7 @@ use crate::{
     store::{Batch, Outcome},
     table::upload::UploadRow,
     task::Cx,
+    view::View,
 };
 
 /// Closes the upload; the hook of its row queues the parts to be dropped. A part that is on its way finds the upload closed.
@@ -20,9 +22,7 @@ pub(crate) async fn abort_multipart_upload(cx: Cx, call: &Call) -> Result<Respon
     if !sole && !named.row(cx, call).await?.is_open() {
         return Err(no_such_upload());
     }
-    let closed = named.merge(&UploadRow::Closed { etag: None });
-    let batch = Batch::new(cx.now().wall, vec![closed]).guarded(named.alive(&call.view));
-    match quorum::write(cx, &call.view, named.target.position, batch).await? {
+    match close(cx, &call.view, &named).await? {
         Outcome::Applied(_) => Ok(Response::empty(204)),
         Outcome::Refused { .. } if sole => Err(no_such_upload()),
         // Closed meanwhile. Perhaps by this very request: the first replica that had it begins to drop the upload, and a slow
@@ -32,4 +32,11 @@ pub(crate) async fn abort_multipart_upload(cx: Cx, call: &Call) -> Result<Respon
             UploadRow::Open { .. } | UploadRow::Closed { etag: None } => Ok(Response::empty(204)),
         },
     }
+}
+
+/// Closes an open upload for good, unless somebody has done so meanwhile.
+pub(crate) async fn close(cx: Cx, view: &View, named: &Named) -> Result<Outcome, PeerError> {
+    let closed = named.merge(&UploadRow::Closed { etag: None });
+    let batch = Batch::new(cx.now().wall, vec![closed]).guarded(named.alive(view));
+    quorum::write(cx, view, named.target.position, batch).await
 }

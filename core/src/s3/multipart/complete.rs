@@ -21,6 +21,7 @@ use crate::{
             put,
             row::{self, Write, Written},
         },
+        quota,
         request::Request,
         xml,
     },
@@ -62,6 +63,7 @@ pub(crate) async fn complete_multipart_upload(cx: Cx, call: &Call) -> Result<Res
             headers,
             checksum: wanted.check(&chosen, kind)?,
         };
+        quota::check(cx, call, &named.target, meta.size).await?;
         let document = document(call, &meta, chosen.len())?;
         let write = batch(cx, call, &named, meta, chosen, &stored).await?;
         match row::write(cx, &call.view, &named.target, write, None).await? {

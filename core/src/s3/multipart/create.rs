@@ -12,7 +12,7 @@ use crate::{
         call::{Call, Response},
         error::{Code, S3Error},
         object::meta,
-        xml,
+        quota, xml,
     },
     store::{Batch, Outcome},
     table::{key, upload::UploadRow},
@@ -39,6 +39,7 @@ pub(crate) async fn create_multipart_upload(cx: Cx, call: &Call) -> Result<Respo
         checksum,
         initiator: call.key_id.clone(),
     };
+    quota::check(cx, call, &target, 0).await?;
     let upload = cx.version_past(Stamp(0));
     let row_key = key::upload(target.bucket, target.shard, target.key(), upload);
     let named = Named { target, upload, row_key };

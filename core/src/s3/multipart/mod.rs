@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     checksum::{Algorithm, Checksum},
-    id::VersionId,
+    id::{BucketId, VersionId},
     quorum,
     s3::{
         call::{Call, Target},
@@ -47,8 +47,17 @@ impl Named {
         let target = call.target();
         let id = call.request.query.get("uploadId").and_then(VersionId::from_hex);
         let upload = id.ok_or_else(no_such_upload)?;
+        Ok(Self::at(target, upload))
+    }
+
+    /// The upload of this id of a key of a bucket with so many shards.
+    pub fn of(bucket: BucketId, shards: u16, key: &[u8], upload: VersionId) -> Self {
+        Self::at(Target::of(bucket, shards, key), upload)
+    }
+
+    fn at(target: Target, upload: VersionId) -> Self {
         let row_key = key::upload(target.bucket, target.shard, target.key(), upload);
-        Ok(Self { target, upload, row_key })
+        Self { target, upload, row_key }
     }
 
     /// The condition that it is still open when a batch is applied. Among several replicas its row may not have come to all.

@@ -9,6 +9,7 @@ use crate::{
         error::S3Error,
         ingest::{self, Ingested},
         object::{put, row},
+        quota,
     },
     store::{Op, Outcome, Table},
     table::{
@@ -24,8 +25,10 @@ pub(crate) async fn upload_part(cx: Cx, call: &Call) -> Result<Response, S3Error
     let named = Named::by(call)?;
     let number = number_of(call)?;
     // A part may be as long as an object that is sent in one piece.
-    put::check_length(call)?;
+    let len = put::check_length(call)?;
     let Opened { kind, seen } = open(&named, cx, call, number).await?;
+    // The object is going to be at least as long.
+    quota::check(cx, call, &named.target, len).await?;
     let mut intake = call.intake()?;
     if let Some(kind) = kind {
         // Its completion needs the part's checksum, whether or not the client sends one to be checked.

@@ -17,6 +17,7 @@ use crate::{
             conditions, meta,
             row::{self, Write, Written},
         },
+        quota,
     },
     store::{Guard, Table},
     table::object::{Content, Data, Meta},
@@ -30,9 +31,10 @@ pub const SIZE_MAX: u64 = 5 << 30;
 /// Stores an object; acknowledged once it is durable and current.
 pub(crate) async fn put_object(cx: Cx, call: &Call) -> Result<Response, S3Error> {
     let target = call.target();
-    check_length(call)?;
+    let len = check_length(call)?;
     let headers = meta::stored_headers(&call.request)?;
     let condition = condition(cx, call, &target).await?;
+    quota::check(cx, call, &target, len).await?;
     call.open(cx)?;
     let view = &call.view;
     let pulled = cx.pull(view.config.block_size, view.config.inline_max).await?;
@@ -59,7 +61,8 @@ pub(crate) async fn put_object(cx: Cx, call: &Call) -> Result<Response, S3Error>
             )
             .await;
             let data = data?;
-            let seen = match seen {
+            let room = quota::check(cx, call, &target, data.summary.len).await;
+            let seen = match room.and(seen) {
                 Ok(seen) => seen,
                 Err(error) => {
                     ingest::discard(cx, view, target.position, &data).await;
@@ -91,7 +94,7 @@ pub(crate) async fn put_object(cx: Cx, call: &Call) -> Result<Response, S3Error>
 }
 
 /// The declared length: it must be there, and allowed.
-pub(crate) fn check_length(call: &Call) -> Result<(), S3Error> {
+pub(crate) fn check_length(call: &Call) -> Result<u64, S3Error> {
     let head = &call.request.head;
     let decoded = head.get("x-amz-decoded-content-length");
     let decoded = decoded.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
@@ -106,7 +109,7 @@ pub(crate) fn check_length(call: &Call) -> Result<(), S3Error> {
         )
         .detail("ProposedSize", len.to_string())
         .detail("MaxSizeAllowed", SIZE_MAX.to_string())),
-        Some(_) => Ok(()),
+        Some(len) => Ok(len),
     }
 }
 

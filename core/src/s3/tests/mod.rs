@@ -8,6 +8,7 @@ mod get;
 mod list;
 mod multipart;
 mod put;
+mod quotas;
 mod race;
 mod size;
 
