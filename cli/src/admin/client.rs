@@ -1,36 +1,39 @@
 //! A client of the Admin API: one request on one connection.
 
 use std::{
-    fmt::Write as _,
-    io::{ErrorKind, Read, Write},
+    fmt::Display,
+    io,
     net::{TcpStream, ToSocketAddrs},
     path::Path,
     time::Duration,
 };
 
+use http_types::{Method, Request, Url};
 use serde_json::Value;
+use smol::{Async, Timer, future::FutureExt, io::AsyncReadExt};
 
 use super::Failure;
 
-/// Between two pieces of an answer. A plan for a hundred nodes takes some seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// For a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// For an answer. A plan for a hundred nodes takes some seconds, a snapshot of a large database minutes.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The longest answer: 10,000 errors of blocks have some 3 MB.
 const ANSWER_MAX: u64 = 64 << 20;
 
-/// The most header fields of an answer.
-const HEADERS_MAX: usize = 64;
-
 /// Where the Admin API is, and the way in.
 #[derive(Debug)]
 pub struct Client {
-    /// `HOST:PORT`.
-    address: String,
+    /// `http://HOST:PORT/`.
+    url: Url,
     token: String,
+    patience: Duration,
 }
 
 /// How the API is to be found.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Target {
     /// `--admin`.
     pub url: Option<String>,
@@ -44,12 +47,15 @@ impl Client {
     /// The client that options and environment name.
     pub fn new(target: Target) -> Result<Self, Failure> {
         let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-        let url = target.url.or_else(|| variable("MEWS_ADMIN_URL"));
-        let url = url.unwrap_or_else(|| "http://127.0.0.1:3903".to_owned());
-        let address = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-        let address = address
-            .filter(|rest| !rest.contains('/'))
-            .ok_or_else(|| Failure::Usage(format!("--admin {url}: it must be http://HOST:PORT")))?;
+        let given = target.url.or_else(|| variable("MEWS_ADMIN_URL"));
+        let given = given.unwrap_or_else(|| "http://127.0.0.1:3903".to_owned());
+        let url = Url::parse(&given).ok().filter(|url| {
+            let bare = url.path() == "/" && url.query().is_none() && url.username().is_empty();
+            url.scheme() == "http" && url.host().is_some() && bare
+        });
+        let url = url.ok_or_else(|| {
+            Failure::Usage(format!("--admin {given}: it must be http://HOST:PORT"))
+        })?;
         let path = Path::new(&target.dir).join("admin.token");
         let token = match target.token.or_else(|| variable("MEWS_ADMIN_TOKEN")) {
             Some(token) => token,
@@ -60,84 +66,145 @@ impl Client {
                 ))
             })?,
         };
-        Ok(Self { address: address.to_owned(), token: token.trim().to_owned() })
+        let token = token.trim().to_owned();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Failure::Usage("the admin token is empty, or no token at all".to_owned()));
+        }
+        Ok(Self { url, token, patience: PATIENCE })
+    }
+
+    /// For somebody who waits only so long.
+    pub fn hasty(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// A call that only looks.
-    pub fn get(&self, call: &str) -> Result<Value, Failure> {
-        self.send("GET", &format!("/v2/{call}"), None)
+    pub fn get(&self, call: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
+        self.send(Method::Get, call, query, None)
     }
 
     /// A call with a body.
     pub fn post(&self, call: &str, body: &Value) -> Result<Value, Failure> {
-        self.send("POST", &format!("/v2/{call}"), Some(body))
+        self.send(Method::Post, call, &[], Some(body))
+    }
+
+    /// A call with a body, about something that the query names.
+    pub fn post_at(
+        &self,
+        call: &str,
+        query: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<Value, Failure> {
+        self.send(Method::Post, call, query, Some(body))
+    }
+
+    /// A call without a body, about something that the query names.
+    pub fn act(&self, call: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
+        self.send(Method::Post, call, query, None)
     }
 
     /// Sends a request and gives the answer's document.
-    pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        let (status, body) = self.exchange(method, path, body).map_err(|error| {
-            let reason = if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
-                // The system's words for it are about sockets.
-                "no answer in time".to_owned()
-            } else {
-                error.to_string()
-            };
-            Failure::Failed(format!("the Admin API at http://{}: {reason}", self.address))
-        })?;
-        let document: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        if status < 300 {
-            return Ok(document);
+    pub fn send(
+        &self,
+        method: Method,
+        call: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let (status, body) = smol::block_on(self.exchange(method, call, query, body))?;
+        let document = serde_json::from_slice(&body);
+        match document {
+            _ if status < 300 && body.is_empty() => Ok(Value::Null),
+            Ok(document) if status < 300 => Ok(document),
+            Ok(document) => Err(self.refused(status, &document)),
+            Err(_) => Err(self.failed(format!(
+                "the answer ({status}) is not JSON. Is this the address of the Admin API, and not of S3?"
+            ))),
         }
-        let message = document["message"].as_str().unwrap_or("no message");
-        Err(Failure::Failed(format!("{message} ({status})")))
     }
 
-    fn exchange(
+    /// What the server says, and what to do where it cannot know that.
+    fn refused(&self, status: u16, document: &Value) -> Failure {
+        let message = document["message"].as_str().unwrap_or("no message");
+        let hint = match status {
+            401 | 403 => {
+                ". The token comes from --token, MEWS_ADMIN_TOKEN, or --dir DIR with quickstart's folder"
+            }
+            _ => "",
+        };
+        Failure::Failed(format!("{message} ({status}){hint}"))
+    }
+
+    fn failed(&self, reason: impl Display) -> Failure {
+        let at = self.url.as_str().trim_end_matches('/');
+        Failure::Failed(format!("the Admin API at {at}: {reason}"))
+    }
+
+    async fn exchange(
         &self,
-        method: &str,
-        path: &str,
+        method: Method,
+        call: &str,
+        query: &[(&str, &str)],
         body: Option<&Value>,
-    ) -> std::io::Result<(u16, Vec<u8>)> {
-        let broken = |reason: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
-        let addresses = self.address.to_socket_addrs()?;
-        let mut tried = Err(broken("the name has no address"));
+    ) -> Result<(u16, Vec<u8>), Failure> {
+        let mut url = self.url.clone();
+        url.set_path(&format!("/v2/{call}"));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = Request::new(method, url);
+        request.insert_header("authorization", format!("Bearer {}", self.token));
+        request.insert_header("connection", "close");
+        if let Some(body) = body {
+            request.set_body(body.to_string());
+            request.insert_header("content-type", "application/json");
+        }
+        let stream = self.connect().await?;
+        let answer = async { answer(stream, request).await.map_err(|error| self.failed(error)) };
+        let late = async {
+            Timer::after(self.patience).await;
+            Err(self.failed("no answer in time"))
+        };
+        answer.or(late).await
+    }
+
+    async fn connect(&self) -> Result<Async<TcpStream>, Failure> {
+        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let at = (host, self.url.port_or_known_default().unwrap_or(80));
+        let addresses = smol::unblock(move || at.to_socket_addrs()).await;
+        let addresses = addresses.map_err(|error| self.failed(error))?;
+        let mut tried = Err(self.failed("the name has no address"));
         for address in addresses {
-            tried = TcpStream::connect_timeout(&address, Duration::from_secs(10));
-            if tried.is_ok() {
-                break;
+            let connected = async { Async::<TcpStream>::connect(address).await };
+            let late = async {
+                Timer::after(CONNECT.min(self.patience)).await;
+                Err(io::Error::from(io::ErrorKind::TimedOut))
+            };
+            match connected.or(late).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => {
+                    tried = Err(self.failed(format!(
+                        "{error}. Does the daemon run? If its Admin API is elsewhere, give --admin URL or MEWS_ADMIN_URL"
+                    )));
+                }
             }
         }
-        let mut stream = tried?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
-        let _infallible = write!(
-            head,
-            "authorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-            self.token,
-            body.len()
-        );
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body.as_bytes())?;
-        let mut answer = Vec::new();
-        stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
-        let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut response = httparse::Response::new(&mut fields);
-        let parsed = response.parse(&answer).map_err(|error| broken(&error.to_string()))?;
-        let httparse::Status::Complete(start) = parsed else {
-            return Err(broken("the answer was cut off"));
-        };
-        let declared: Option<usize> = response
-            .headers
-            .iter()
-            .find(|field| field.name.eq_ignore_ascii_case("content-length"))
-            .and_then(|field| std::str::from_utf8(field.value).ok()?.parse().ok());
-        let status = response.code.ok_or_else(|| broken("the answer has no status"))?;
-        let body = answer.split_off(start);
-        match declared {
-            Some(len) if body.len() == len => Ok((status, body)),
-            Some(_) | None => Err(broken("the answer was cut off")),
-        }
+        tried
     }
+}
+
+/// Sends a request, and gives the status and the whole body.
+async fn answer(stream: Async<TcpStream>, request: Request) -> http_types::Result<(u16, Vec<u8>)> {
+    let broken = |reason: &'static str| http_types::Error::from_str(500, reason);
+    let mut response = async_h1::connect(stream, request).await?;
+    let status = u16::from(response.status());
+    let declared = response.len();
+    let mut body = Vec::new();
+    response.take_body().take(ANSWER_MAX).read_to_end(&mut body).await?;
+    // The codec takes the end of the connection for the end of the body.
+    if declared.is_some_and(|len| len != body.len()) {
+        return Err(broken("the answer was cut off"));
+    }
+    Ok((status, body))
 }

@@ -5,10 +5,18 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::*;
+use super::{
+    cluster::{self, health, status},
+    layout::{self, down},
+    worker, *,
+};
 
 const ONE: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 const TWO: &str = "1122222222222222222222222222222222222222222222222222222222222222";
+
+fn plain(page: Page) -> String {
+    page.render(Screen::default())
+}
 
 fn a_status() -> Value {
     json!({
@@ -43,7 +51,7 @@ Layout version 3.
 The clock of 1122222222222222 is 5 s behind this one's: set both right.
 The job queue has failed 2 times in a row; `mews worker list` says why.
 ";
-    assert_eq!(show::status(&a_status()), expected);
+    assert_eq!(plain(cluster::show_status(&a_status())), expected);
 }
 
 #[test]
@@ -84,7 +92,7 @@ Staged:
 
 See what it would mean with `mews layout plan`; drop it with `mews layout revert`.
 ";
-    assert_eq!(show::layout(&layout), expected);
+    assert_eq!(plain(layout::show_layout(&layout)), expected);
 }
 
 #[test]
@@ -109,17 +117,18 @@ node              acknowledged  synced  reads by
 Version 2 waits for 1111111111111111 to fetch its data.
 Two different layouts were applied as version 2. One of them is in force; apply a new version to end the doubt.
 ";
-    assert_eq!(show::history(&history), expected);
+    assert_eq!(plain(layout::history(&history)), expected);
 }
 
 #[test]
 fn nodes_are_named_by_the_beginning_of_their_id_or_by_their_host() {
-    let status = a_status();
+    let nodes = find::nodes_of(&a_status());
+    let pick = |name: &str| find::one(find::NODES, &nodes, name).map(|node| node.id.clone());
     for (name, id) in [("111", ONE), ("112", TWO), ("attic", ONE), ("cellar", TWO)] {
-        assert_eq!(pick(&status, name).ok().as_deref(), Some(id), "{name}");
+        assert_eq!(pick(name).ok().as_deref(), Some(id), "{name}");
     }
     for (name, reason) in [("11", "2 nodes"), ("9", "no node"), ("", "no node")] {
-        let Err(Failure::Failed(text)) = pick(&status, name) else { panic!("{name} is one") };
+        let Err(Failure::Failed(text)) = pick(name) else { panic!("{name} is one") };
         assert!(text.contains(reason), "{text}");
     }
 }
@@ -145,8 +154,8 @@ fn an_unavailable_cluster_fails_the_command_and_a_degraded_one_does_not() {
         let body = format!("{{\"status\": \"{status}\"}}");
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         let (client, server) = once(answer.leak());
-        let done = health(&client, &args::Health { quiet: true }).expect("an answer");
-        let (text, failed) = done.outcome(false);
+        let done = health(&client, &cluster::Health { quiet: true }).expect("an answer");
+        let (text, failed) = done.outcome(false, Screen::default());
         assert_eq!((text.as_str(), failed.is_some()), ("", fails), "{status}");
         let request = server.join().expect("served");
         assert!(request.starts_with("GET /v2/GetClusterHealth HTTP/1.1\r\n"), "{request}");
@@ -157,7 +166,7 @@ fn an_unavailable_cluster_fails_the_command_and_a_degraded_one_does_not() {
 #[test]
 fn an_error_is_told_in_the_servers_words_and_a_cut_answer_is_an_error() {
     let answer =
-        "HTTP/1.1 400 Bad Request\r\ncontent-length: 30\r\n\r\n{\"message\": \"no, that is wrong\"";
+        "HTTP/1.1 400 Bad Request\r\ncontent-length: 40\r\n\r\n{\"message\": \"no, that is wrong\"";
     let (client, server) = once(answer);
     let error = status(&client).expect_err("cut off");
     assert!(matches!(error, Failure::Failed(text) if text.contains("cut off")));
@@ -184,30 +193,36 @@ worker  state  errors  queue  progress  more
 queue   idle   2       -      -         next run in 1 s, failed 2 h ago: no space
 sync    idle   0       -      -         next run in 1 s
 ";
-    assert_eq!(show::workers(&workers), expected);
+    assert_eq!(plain(worker::workers(&workers)), expected);
 }
 
 #[test]
-fn what_a_call_would_ignore_is_a_mistake() {
-    // Refused before anything is sent: nobody is there.
-    let client = Client::new(Target {
-        url: Some("http://127.0.0.1:1".to_owned()),
-        token: Some("t0ken".to_owned()),
-        dir: String::new(),
-    });
-    let client = client.expect("a client");
-    for (call, body, node, reason) in [
-        ("GetClusterStatus", Some("{}"), None, "takes no body"),
-        ("RevertClusterLayout", Some("{\"version\": 2}"), None, "takes no body"),
-        ("GetClusterStatus", None, Some("*"), "without --node"),
-        ("NoSuchCall", None, None, "no call"),
+fn how_things_are_is_a_sentence() {
+    let health = |status: &str, quorum: u64, whole: u64| {
+        let health = json!({
+            "status": status, "partitions": 256, "partitionsQuorum": quorum,
+            "partitionsAllOk": whole, "storageNodes": 3, "storageNodesUp": 2,
+        });
+        plain(cluster::sentence(&health))
+    };
+    for (said, expected) in [
+        (
+            health("healthy", 256, 256),
+            "Everything can be read and written, and all copies are within reach: 2 of 3 storage nodes are up.\n",
+        ),
+        (
+            health("degraded", 256, 200),
+            "Everything can be read and written, but 56 of 256 partitions lack a copy: 2 of 3 storage nodes are up.\n",
+        ),
+        (
+            health("unavailable", 250, 200),
+            "What is in 6 of 256 partitions cannot be read or written now: 2 of 3 storage nodes are up.\n",
+        ),
     ] {
-        let args = args::JsonApi {
-            call: call.to_owned(),
-            body: body.map(str::to_owned),
-            node: node.map(str::to_owned),
-        };
-        let Err(Failure::Usage(text)) = json_api(&client, &args) else { panic!("{call} is sent") };
-        assert!(text.contains(reason), "{text}");
+        assert_eq!(said, expected);
     }
+    assert_eq!(
+        plain(cluster::sentence(&json!({ "status": "unavailable" }))),
+        "Nothing can be stored yet.\n"
+    );
 }

@@ -6,9 +6,15 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Client, Done, Failure, about_nodes, args, show};
+use mews_core::placement::explain::Bytes;
+
+use super::{
+    Client, Done, Failure, find,
+    layout::{self, LayoutApply},
+    value::{duration, fields, list},
+};
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_millis(500);
@@ -17,17 +23,20 @@ const EVERY: Duration = Duration::from_millis(500);
 const FAILURES_MAX: u32 = 60;
 
 /// Applies what is staged.
-pub(super) fn apply(client: &Client, args: &args::LayoutApply) -> Result<Done, Failure> {
+pub(super) fn apply(client: &Client, args: &LayoutApply) -> Result<Done, Failure> {
     let version = match args.version {
         Some(version) => version,
-        None => client.get("GetClusterLayout")?["version"].as_u64().unwrap_or(0) + 1,
+        None => client.get("GetClusterLayout", &[])?["version"].as_u64().unwrap_or(0) + 1,
     };
     let json = client.post("ApplyClusterLayout", &json!({ "version": version }))?;
-    let mut done = Done::new(json, show::plan);
+    let mut done = Done::new(json, layout::plan);
     if args.wait {
-        done.text += &format!("\n{}", wait(client)?);
+        done.page = done.page.gap().text(wait(client)?);
     } else {
-        done.text += "\nIt is applied; the nodes are at work. See `mews layout history`.\n";
+        done.page = done
+            .page
+            .gap()
+            .line("It is applied; the nodes are at work. See `mews layout history`.");
     }
     Ok(done)
 }
@@ -73,11 +82,25 @@ fn wait(client: &Client) -> Result<String, Failure> {
 
 /// Whether the layout is through, and what is still to be done.
 fn look(client: &Client) -> Result<(bool, Option<String>), Failure> {
-    let history = client.get("GetClusterLayoutHistory")?;
+    let history = client.get("GetClusterLayoutHistory", &[])?;
     let through = history["waitingFor"].as_array().is_none_or(Vec::is_empty);
-    let workers = about_nodes(client, "ListWorkers", "*", Some(&json!({})))?;
-    let blocks = show::blocks_left(&workers);
-    let steps = (!through).then(|| show::waiting(&history).trim_end().replace('\n', " "));
+    let workers = find::at_nodes(client, "ListWorkers", "*", Some(&json!({})))?;
+    let blocks = blocks_left(&workers);
+    let steps = (!through).then(|| layout::waiting(&history).trim_end().replace('\n', " "));
     let parts: Vec<String> = steps.into_iter().chain(blocks).collect();
     Ok((through, (!parts.is_empty()).then(|| parts.join(" "))))
+}
+
+/// Of `ListWorkers` at all nodes: blocks that are still to be fetched; `None` if there are none.
+pub(super) fn blocks_left(answer: &Value) -> Option<String> {
+    let nodes = fields(&answer["success"]);
+    let workers = nodes.values().flat_map(list);
+    let (mut blocks, mut left, mut secs) = (0, 0, 0);
+    for worker in workers.filter(|worker| worker["name"] == "fetch") {
+        blocks += worker["queueLength"].as_u64().unwrap_or(0);
+        left += worker["bytesLeft"].as_u64().unwrap_or(0);
+        secs = secs.max(worker["secsLeft"].as_u64().unwrap_or(0));
+    }
+    let eta = if secs > 0 { format!(", {}", duration(secs)) } else { String::new() };
+    (blocks > 0).then(|| format!("Blocks to look at: {blocks} (about {}{eta}).", Bytes(left)))
 }

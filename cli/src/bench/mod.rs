@@ -18,7 +18,7 @@ mod work;
 
 use std::time::Duration;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use compare::Side;
 use stage::Stage;
@@ -42,7 +42,7 @@ impl Failure {
 }
 
 /// Put load on an S3 endpoint: rate, latency percentiles, errors, and with --pid what it costs the server.
-#[derive(FromArgs, Debug, Clone)]
+#[derive(FromArgs, ArgsInfo, Debug, Clone)]
 #[argh(
     subcommand,
     name = "bench",

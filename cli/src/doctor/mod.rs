@@ -10,7 +10,7 @@ mod objects;
 mod report;
 mod session;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 pub use crate::bench::Failure;
 use crate::bench::target::{Place, Target};
@@ -18,14 +18,14 @@ use report::{Finding, Report};
 use session::{Session, Trouble};
 
 /// Find out what an endpoint really does.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "doctor")]
 pub struct Args {
     #[argh(subcommand)]
     what: What,
 }
 
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand)]
 enum What {
     S3(S3),
@@ -33,7 +33,7 @@ enum What {
 
 /// Probe an S3 endpoint: what it honours, what it refuses, and what it silently ignores. Makes a bucket of its own and takes it away
 /// again. Exit code 1 if anything is ignored or wrong.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "s3",

@@ -1,10 +1,10 @@
 //! `mews metrics`: what Grafana and Prometheus need to make something of a node's metrics.
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use mews_core::metrics::family;
 
 /// What Grafana and Prometheus need: a dashboard, alert rules, and a reference of all metrics. Nothing of it asks a node.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "metrics",
@@ -16,7 +16,7 @@ pub struct Metrics {
     command: MetricsCommand,
 }
 
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand)]
 enum MetricsCommand {
     Dashboard(Dashboard),
@@ -25,17 +25,17 @@ enum MetricsCommand {
 }
 
 /// Print a dashboard for Grafana, as JSON to import.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "dashboard")]
 struct Dashboard {}
 
 /// Print alert rules for Prometheus, as YAML. Their beginning says how to use them.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "alerts")]
 struct Alerts {}
 
 /// Print what a node's /metrics tells, as a table in Markdown.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "list")]
 struct List {}
 
