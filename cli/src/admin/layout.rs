@@ -166,7 +166,7 @@ pub fn layout(client: &Client, args: Layout) -> Result<Done, Failure> {
             );
             Ok(Done::new(json, |json| plan(json).text(apply.as_str())))
         }
-        LayoutCommand::Apply(args) => wait::apply(client, &args),
+        LayoutCommand::Apply(args) => apply(client, &args),
         LayoutCommand::Revert(_) => staged(client.post("RevertClusterLayout", &json!({}))?),
         LayoutCommand::History(_) => {
             Ok(Done::new(client.get("GetClusterLayoutHistory", &[])?, history))
@@ -175,12 +175,27 @@ pub fn layout(client: &Client, args: Layout) -> Result<Done, Failure> {
     }
 }
 
+/// Applies what is staged.
+fn apply(client: &Client, args: &LayoutApply) -> Result<Done, Failure> {
+    let version = match args.version {
+        Some(version) => version,
+        None => client.get("GetClusterLayout", &[])?["version"].as_u64().unwrap_or(0) + 1,
+    };
+    let json = client.post("ApplyClusterLayout", &json!({ "version": version }))?;
+    let end = if args.wait {
+        wait::transition(client)?
+    } else {
+        "It is applied; the nodes are at work. See `mews layout history`.\n".to_owned()
+    };
+    Ok(Done::new(json, |json| plan(json).gap().text(end.as_str())))
+}
+
 fn skip_dead(client: &Client, args: &LayoutSkip) -> Result<Done, Failure> {
     let status = client.get("GetClusterStatus", &[])?;
     let dead = args.node.iter().map(|name| find::node(client, name));
     let dead: Vec<String> = dead.collect::<Result<_, _>>()?;
     let down = if dead.is_empty() { down(&status) } else { dead.clone() };
-    if down.is_empty() {
+    if down.is_empty() && !args.yes {
         return Err(Failure::Failed("no node with a role is down".to_owned()));
     }
     confirm(

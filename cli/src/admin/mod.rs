@@ -1,5 +1,6 @@
 //! The commands for operators: each is one call of the Admin API or two, and a page made of the answer.
 
+pub mod apply;
 pub mod block;
 pub mod bucket;
 mod client;
@@ -10,6 +11,7 @@ mod find;
 pub mod json_api;
 pub mod key;
 pub mod layout;
+pub mod meta;
 pub mod node;
 pub mod repair;
 #[cfg(test)]

@@ -3,12 +3,16 @@
 use argh::{ArgsInfo, FromArgs};
 use serde_json::json;
 
-use super::{Client, Done, Failure, find};
+use super::{Client, Done, Failure, errors, find, wait};
 use crate::page::Page;
 
 /// Begin a thorough look: tables, blocks, versions, uploads, block-refs, counters, rebalance, or scrub.
 #[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(subcommand, name = "repair")]
+#[argh(
+    subcommand,
+    name = "repair",
+    example = "  {command_name} tables --node '*' --wait\n  {command_name} scrub pause"
+)]
 pub struct Repair {
     /// what to repair
     #[argh(positional, arg_name = "repair")]
@@ -19,6 +23,9 @@ pub struct Repair {
     /// on which node: the beginning of its id, self, or * for all
     #[argh(option, default = "String::from(\"self\")")]
     pub node: String,
+    /// wait for the end, and show how it goes; Ctrl-C ends the waiting, not the repair
+    #[argh(switch)]
+    pub wait: bool,
 }
 
 /// What can be repaired, and how the Admin API calls that.
@@ -50,6 +57,11 @@ pub fn repair(client: &Client, args: &Repair) -> Result<Done, Failure> {
         (_, "cancel") => true,
         (what, other) => return Err(Failure::Usage(format!("{what} cannot be told to {other}"))),
     };
+    if args.wait && (what == "scrub" || action != "start") {
+        let reason =
+            "--wait is for repairs that begin; see how a scrub goes with `mews worker info scrub`";
+        return Err(Failure::Usage(reason.to_owned()));
+    }
     let body = json!({ "repairType": kind, "cancel": cancel });
     let json = find::at_nodes(client, "LaunchRepairOperation", &args.node, Some(&body))?;
     let said = match (what, action) {
@@ -59,5 +71,9 @@ pub fn repair(client: &Client, args: &Repair) -> Result<Done, Failure> {
         (_, "cancel") => "It ends. What it has repaired stays repaired.",
         (_, _) => "It begins. Watch it with `mews worker list`.",
     };
+    if args.wait && errors(&json).is_none() {
+        let words = wait::repair(client, &args.node, what)?;
+        return Ok(Done::said(json, words));
+    }
     Ok(Done::each(json, |_| Page::new().line(said)))
 }

@@ -1,0 +1,376 @@
+//! What would have to change for things to be as a file says.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+use mews_core::placement::explain::Bytes;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::file::{Bucket, PERMISSIONS, Role, Wanted};
+use crate::admin::{
+    Failure, find,
+    value::{list, short, text, words},
+};
+
+/// What is there of what a file names.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Keys by the names that the file has for them, as `GetKeyInfo` tells them.
+    pub keys: BTreeMap<String, Value>,
+    /// Buckets by the names that the file has for them, as `GetBucketInfo` tells them.
+    pub buckets: BTreeMap<String, Value>,
+    /// Of `GetClusterStatus`, if the file has a layout.
+    pub status: Value,
+    /// Of `GetClusterLayout`, if the file has a layout.
+    pub layout: Value,
+}
+
+/// One thing that would have to change.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "change", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Change {
+    /// A role in the layout.
+    Role { id: String, zone: String, capacity: Option<u64>, tags: Vec<String> },
+    /// How many copies there are, and where.
+    Parameters { replication_factor: Option<u64>, zone_redundancy: Option<Value> },
+    /// A key that is made.
+    MakeKey { key: String },
+    /// A key that is taken over.
+    ImportKey { key: String, id: String, secret_file: PathBuf },
+    /// Whether a key may make buckets.
+    CreateBucket { key: String, allow: bool },
+    /// A bucket that is made.
+    MakeBucket { bucket: String },
+    /// One more name.
+    Alias { bucket: String, alias: String },
+    /// How much fits in: both bounds, as they shall be.
+    Quotas { bucket: String, max_size: Option<u64>, max_objects: Option<u64> },
+    /// Whether it is a website: its index and error documents.
+    Website { bucket: String, site: Option<(String, Option<String>)> },
+    /// What a key gets.
+    Allow { bucket: String, key: String, permissions: [bool; 3] },
+    /// What a key loses.
+    Deny { bucket: String, key: String, permissions: [bool; 3] },
+}
+
+fn granted(permissions: [bool; 3]) -> String {
+    let verbs = ["read", "write", "own"].into_iter().zip(permissions);
+    let verbs: Vec<&str> = verbs.filter(|(_, is)| *is).map(|(verb, _)| verb).collect();
+    verbs.join(", ")
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role { id, zone, capacity, tags } => {
+                let gives = capacity.map_or("gateway".to_owned(), |it| Bytes(it).to_string());
+                write!(f, "~ node {}: zone {zone}, {gives}", short(id))?;
+                if tags.is_empty() { Ok(()) } else { write!(f, ", tags {}", tags.join(", ")) }
+            }
+            Self::Parameters { replication_factor, zone_redundancy } => {
+                let copies = replication_factor.map(|copies| format!("{copies} copies"));
+                let zones = zone_redundancy.as_ref().map(|zones| match zones.get("atLeast") {
+                    Some(least) => format!("in at least {least} zones"),
+                    None => "in as many zones as there are".to_owned(),
+                });
+                let said: Vec<String> = copies.into_iter().chain(zones).collect();
+                write!(f, "~ layout: {}", said.join(" "))
+            }
+            Self::MakeKey { key } => write!(f, "+ key {key}"),
+            Self::ImportKey { key, id, .. } => write!(f, "+ key {key}, taken over as {id}"),
+            Self::CreateBucket { key, allow: true } => write!(f, "~ key {key} may create buckets"),
+            Self::CreateBucket { key, allow: false } => {
+                write!(f, "- key {key} may no longer create buckets")
+            }
+            Self::MakeBucket { bucket } => write!(f, "+ bucket {bucket}"),
+            Self::Alias { bucket, alias } => write!(f, "~ bucket {bucket} is also called {alias}"),
+            Self::Quotas { bucket, max_size, max_objects } => {
+                let size = max_size.map(|size| Bytes(size).to_string());
+                let objects = max_objects.map(|objects| format!("{objects} objects"));
+                let bounds: Vec<String> = size.into_iter().chain(objects).collect();
+                match &bounds[..] {
+                    [] => write!(f, "~ bucket {bucket} may grow as it likes"),
+                    bounds => write!(f, "~ bucket {bucket} holds at most {}", bounds.join(" and ")),
+                }
+            }
+            Self::Website { bucket, site: None } => {
+                write!(f, "- bucket {bucket} is no longer a website")
+            }
+            Self::Website { bucket, site: Some((index, error)) } => {
+                write!(f, "~ bucket {bucket} is a website, index {index}")?;
+                error.as_ref().map_or(Ok(()), |error| write!(f, ", errors {error}"))
+            }
+            Self::Allow { bucket, key, permissions } => {
+                write!(f, "~ bucket {bucket}: {key} may {}", granted(*permissions))
+            }
+            Self::Deny { bucket, key, permissions } => {
+                write!(f, "- bucket {bucket}: {key} may no longer {}", granted(*permissions))
+            }
+        }
+    }
+}
+
+/// The changes, in an order in which they can be made.
+pub fn changes(wanted: &Wanted, found: &Found) -> Result<Vec<Change>, Failure> {
+    let mut changes = layout(wanted, found)?;
+    for (name, key) in &wanted.keys {
+        let there = found.keys.get(name);
+        match (there, &key.import) {
+            (Some(_), _) => {}
+            (None, None) => changes.push(Change::MakeKey { key: name.clone() }),
+            (None, Some((id, secret_file))) => changes.push(Change::ImportKey {
+                key: name.clone(),
+                id: id.clone(),
+                secret_file: secret_file.clone(),
+            }),
+        }
+        let may = there.is_some_and(|key| key["permissions"]["createBucket"] == true);
+        if let Some(allow) = key.create_bucket.filter(|allow| *allow != may) {
+            changes.push(Change::CreateBucket { key: name.clone(), allow });
+        }
+    }
+    for (name, bucket) in &wanted.buckets {
+        for key in bucket.allow.keys() {
+            if !wanted.keys.contains_key(key) && !found.keys.contains_key(key) {
+                return Err(Failure::Failed(format!(
+                    "bucket {name} allows the key {key} something, and there is no such key: add [keys.{key}] to the file"
+                )));
+            }
+        }
+        changes.extend(bucket_changes(name, bucket, found));
+    }
+    Ok(changes)
+}
+
+fn bucket_changes(name: &str, wanted: &Bucket, all: &Found) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let name = name.to_owned();
+    let nothing = Value::Null;
+    let found = all.buckets.get(&name).unwrap_or(&nothing);
+    if found.is_null() {
+        changes.push(Change::MakeBucket { bucket: name.clone() });
+    }
+    for alias in &wanted.aliases {
+        if !list(&found["globalAliases"]).iter().any(|there| there == alias.as_str()) {
+            changes.push(Change::Alias { bucket: name.clone(), alias: alias.clone() });
+        }
+    }
+    let there = |field: &str| found["quotas"][field].as_u64();
+    let quotas = (there("maxSize"), there("maxObjects"));
+    let max_size = wanted.max_size.unwrap_or(quotas.0);
+    let max_objects = wanted.max_objects.unwrap_or(quotas.1);
+    if (max_size, max_objects) != quotas {
+        changes.push(Change::Quotas { bucket: name.clone(), max_size, max_objects });
+    }
+    let site = (found["websiteAccess"] == true).then(|| {
+        let config = &found["websiteConfig"];
+        (text(&config["indexDocument"]), config["errorDocument"].as_str().map(str::to_owned))
+    });
+    if let Some(wanted) = wanted.website.clone().filter(|wanted| *wanted != site) {
+        changes.push(Change::Website { bucket: name.clone(), site: wanted });
+    }
+    for (key, may) in &wanted.allow {
+        let id = all.keys.get(key).map(|key| &key["accessKeyId"]);
+        let is = |grant: &&Value| id.is_some_and(|id| grant["accessKeyId"] == *id);
+        let grant = list(&found["keys"]).iter().find(is);
+        changes.extend(permissions(&name, key, *may, grant));
+    }
+    changes
+}
+
+/// What a key gets and what it loses.
+fn permissions(bucket: &str, key: &str, may: [bool; 3], grant: Option<&Value>) -> Vec<Change> {
+    let has = PERMISSIONS.map(|what| grant.is_some_and(|it| it["permissions"][what] == true));
+    let gets = std::array::from_fn(|at| may[at] && !has[at]);
+    let loses = std::array::from_fn(|at| has[at] && !may[at]);
+    let (bucket, key) = (bucket.to_owned(), key.to_owned());
+    let mut changes = Vec::new();
+    if gets != [false; 3] {
+        changes.push(Change::Allow { bucket: bucket.clone(), key: key.clone(), permissions: gets });
+    }
+    if loses != [false; 3] {
+        changes.push(Change::Deny { bucket, key, permissions: loses });
+    }
+    changes
+}
+
+fn layout(wanted: &Wanted, found: &Found) -> Result<Vec<Change>, Failure> {
+    let nodes = find::nodes_of(&found.status);
+    let mut changes = Vec::new();
+    for (name, role) in &wanted.nodes {
+        let id = find::one(find::NODES, &nodes, name)?.id.clone();
+        let there = list(&found.layout["roles"]).iter().find(|role| role["id"] == id.as_str());
+        if there.is_none_or(|there| !same(there, role)) {
+            let Role { zone, capacity, tags } = role.clone();
+            changes.push(Change::Role { id, zone, capacity, tags });
+        }
+    }
+    let there = &found.layout["parameters"];
+    let copies = wanted.replication_factor.filter(|it| there["replicationFactor"] != *it);
+    let zones = wanted.zone_redundancy.map(|zones| match zones {
+        None => json!("maximum"),
+        Some(least) => json!({ "atLeast": least }),
+    });
+    let zones = zones.filter(|zones| there["zoneRedundancy"] != *zones);
+    if copies.is_some() || zones.is_some() {
+        changes.push(Change::Parameters { replication_factor: copies, zone_redundancy: zones });
+    }
+    strangers(&changes, &found.layout)?;
+    Ok(changes)
+}
+
+fn same(there: &Value, role: &Role) -> bool {
+    there["zone"] == role.zone.as_str()
+        && there["capacity"].as_u64() == role.capacity
+        && words(&there["tags"]) == role.tags.join(", ")
+}
+
+/// Refuses if something is staged that the file does not say: it would be applied along with it.
+fn strangers(changes: &[Change], layout: &Value) -> Result<(), Failure> {
+    let ours = |staged: &Value| {
+        changes.iter().any(|change| match change {
+            Change::Role { id, zone, capacity, tags } => {
+                let role = Role { zone: zone.clone(), capacity: *capacity, tags: tags.clone() };
+                staged["id"] == id.as_str() && staged["remove"] != true && same(staged, &role)
+            }
+            Change::Parameters { .. }
+            | Change::MakeKey { .. }
+            | Change::ImportKey { .. }
+            | Change::CreateBucket { .. }
+            | Change::MakeBucket { .. }
+            | Change::Alias { .. }
+            | Change::Quotas { .. }
+            | Change::Website { .. }
+            | Change::Allow { .. }
+            | Change::Deny { .. } => false,
+        })
+    };
+    let sets = changes.iter().any(|change| matches!(change, Change::Parameters { .. }));
+    let staged = list(&layout["stagedRoleChanges"]);
+    if staged.iter().all(ours) && (sets || layout["stagedParameters"].is_null()) {
+        return Ok(());
+    }
+    Err(Failure::Failed(
+        "something else is staged in the layout: see `mews layout show`, then apply it, or drop it with `mews layout revert`"
+            .to_owned(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::file, *};
+
+    const FILE: &str = r#"
+        [layout]
+        replication_factor = 3
+        zone_redundancy = 2
+        [layout.nodes.attic]
+        zone = "home"
+        capacity = "1T"
+        [keys.phone]
+        create_bucket = true
+        [buckets.photos]
+        aliases = ["pictures"]
+        max_size = "10G"
+        website = true
+        allow = { phone = ["read", "write"] }
+    "#;
+
+    fn status() -> Value {
+        json!({ "nodes": [{ "id": "1f".repeat(32), "hostname": "attic" }] })
+    }
+
+    fn said(found: &Found) -> Vec<String> {
+        let wanted = file::read(FILE).expect("it is right");
+        let changes = changes(&wanted, found).expect("they can be made");
+        changes.iter().map(Change::to_string).collect()
+    }
+
+    #[test]
+    fn everything_is_made_where_nothing_is() {
+        let found = Found { status: status(), ..Found::default() };
+        let expected = [
+            "~ node 1f1f1f1f1f1f1f1f: zone home, 931 GiB",
+            "~ layout: 3 copies in at least 2 zones",
+            "+ key phone",
+            "~ key phone may create buckets",
+            "+ bucket photos",
+            "~ bucket photos is also called pictures",
+            "~ bucket photos holds at most 9.3 GiB",
+            "~ bucket photos is a website, index index.html",
+            "~ bucket photos: phone may read, write",
+        ];
+        assert_eq!(said(&found), expected);
+    }
+
+    fn as_wanted() -> Found {
+        let key = json!({ "accessKeyId": "GK1", "permissions": { "createBucket": true } });
+        let bucket = json!({
+            "globalAliases": ["photos", "pictures"],
+            "quotas": { "maxSize": 10_000_000_000_u64, "maxObjects": 5 },
+            "websiteAccess": true,
+            "websiteConfig": { "indexDocument": "index.html", "errorDocument": null },
+            "keys": [{
+                "accessKeyId": "GK1", "name": "phone",
+                "permissions": { "read": true, "write": true, "owner": false },
+            }],
+        });
+        let layout = json!({
+            "parameters": { "replicationFactor": 3, "zoneRedundancy": { "atLeast": 2 } },
+            "roles": [{
+                "id": "1f".repeat(32), "zone": "home", "capacity": 1_000_000_000_000_u64, "tags": [],
+            }],
+            "stagedRoleChanges": [], "stagedParameters": null,
+        });
+        Found {
+            keys: [("phone".to_owned(), key)].into(),
+            buckets: [("photos".to_owned(), bucket)].into(),
+            status: status(),
+            layout,
+        }
+    }
+
+    #[test]
+    fn nothing_changes_where_all_is_as_wanted() {
+        assert_eq!(said(&as_wanted()), [""; 0]);
+    }
+
+    #[test]
+    fn only_what_differs_changes_and_what_is_not_named_stays() {
+        let mut found = as_wanted();
+        let bucket = found.buckets.get_mut("photos").expect("it is there");
+        bucket["keys"][0]["permissions"] = json!({ "read": true, "write": false, "owner": true });
+        bucket["quotas"]["maxSize"] = Value::Null;
+        let expected = [
+            "~ bucket photos holds at most 9.3 GiB and 5 objects",
+            "~ bucket photos: phone may write",
+            "- bucket photos: phone may no longer own",
+        ];
+        assert_eq!(said(&found), expected);
+    }
+
+    #[test]
+    fn what_somebody_else_has_staged_is_not_applied_along_with_it() {
+        let wanted = file::read(FILE).expect("it is right");
+        let mut found = as_wanted();
+        found.layout["stagedRoleChanges"] = json!([{ "id": "22", "remove": true }]);
+        let Err(Failure::Failed(text)) = changes(&wanted, &found) else { panic!("applied") };
+        assert!(text.contains("something else is staged"), "{text}");
+        // What it has staged itself, before it was interrupted, is no obstacle.
+        found.layout["roles"] = json!([]);
+        found.layout["stagedRoleChanges"] = json!([{
+            "id": "1f".repeat(32), "zone": "home", "capacity": 1_000_000_000_000_u64, "tags": [],
+        }]);
+        assert!(changes(&wanted, &found).is_ok());
+    }
+
+    #[test]
+    fn a_key_that_is_nowhere_is_a_mistake() {
+        let wanted = file::read("[buckets.b]\nallow = { ghost = [\"read\"] }\n");
+        let wanted = wanted.expect("it is right");
+        let Err(Failure::Failed(text)) = changes(&wanted, &Found::default()) else {
+            panic!("made")
+        };
+        assert!(text.contains("add [keys.ghost]"), "{text}");
+    }
+}
