@@ -61,6 +61,9 @@ pub(super) async fn info(cx: Cx, view: &View, one: OneBlock) -> Result<Value, Er
         json!({
             "versionId": referrer.data.to_string(),
             "refDeleted": !referrer.row.is_live(),
+            // A reference dies with its version, and its row goes with it.
+            "versionDeleted": !referrer.row.is_live(),
+            "garbageCollected": false,
         })
     });
     Ok(json!({

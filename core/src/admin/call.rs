@@ -20,11 +20,11 @@ impl Method {
 }
 
 macro_rules! calls {
-    ($($(#[$doc:meta])* $name:ident: $method:ident $(($($parameter:literal),*))?,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident: $method:ident $(($($parameter:literal),*))?,)*) => {
         /// A call of the Admin API.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Call {
-            $($(#[$doc])* $name,)*
+            $($(#[doc = $doc])* $name,)*
         }
 
         impl Call {
@@ -35,6 +35,13 @@ macro_rules! calls {
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// What it is for.
+            pub fn summary(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),*).trim_ascii(),)*
                 }
             }
 

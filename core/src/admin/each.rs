@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{block, call::Call, cluster, error::Error, serve::document, stored, worker};
+use super::{block, call::Call, cluster, document::document, error::Error, stored, worker};
 use crate::{id::NodeId, rpc::AdminCall, task::Cx, view::View};
 
 /// The call at every node that `selector` names: `self` (also if there is none), `*`, or the beginning of one id. Answers

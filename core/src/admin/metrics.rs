@@ -16,6 +16,9 @@ use crate::{
 
 use super::{cluster, error::Error};
 
+/// Where it is scraped.
+pub(super) const PATH: &str = "/metrics";
+
 /// The kinds of effects that happen at other nodes, and so have metrics before the first has happened.
 const ENDPOINTS: [&str; 6] = ["Read", "Commit", "StoreBlock", "LoadBlock", "Holds", "Ask"];
 

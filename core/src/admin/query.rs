@@ -12,7 +12,11 @@ pub(super) struct Query(Vec<(String, String)>);
 impl Query {
     /// Reads the query of a request for `call`.
     pub fn parse(call: Call, text: &[u8]) -> Result<Self, Error> {
-        let (name, taken) = (call.name(), call.parameters());
+        Self::of(call.name(), call.parameters(), text)
+    }
+
+    /// The same for what is called `name` and takes these parameters.
+    pub fn of(name: &str, taken: &[&str], text: &[u8]) -> Result<Self, Error> {
         let mut found: Vec<(String, String)> = Vec::new();
         for pair in text.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
             let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());

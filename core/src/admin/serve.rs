@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
@@ -11,10 +10,12 @@ use super::{
     alias,
     auth::Tokens,
     bucket,
-    call::Call,
-    cluster, each,
+    call::{Call, Method},
+    check, cluster,
+    document::document,
+    each,
     error::Error,
-    inspect, key, layout, metrics, permission,
+    inspect, key, layout, metrics, openapi, permission,
     query::Query,
     token, upload,
 };
@@ -54,9 +55,12 @@ pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead, tokens: Arc<Token
         Answered::Text(status, text) => (status, "text/plain; charset=utf-8", text),
         Answered::Metrics(page) => (200, CONTENT_TYPE, page),
     };
-    let response = response(&head.method, status, body.len() as u64)
+    let mut response = response(&head.method, status, body.len() as u64)
         .header("content-type", kind)
         .header("x-request-id", &visit.id);
+    if let Some(allowed) = allowed(status, path) {
+        response = response.header("allow", allowed);
+    }
     let empty = head.method == "HEAD" || body.is_empty();
     let body = if empty { ResponseBody::Empty } else { ResponseBody::Full(Bytes::from(body)) };
     cx.respond(response, body);
@@ -67,10 +71,22 @@ pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead, tokens: Arc<Token
 fn operation(method: &str, path: &str) -> &'static str {
     match (method, path) {
         ("OPTIONS", _) => "Options",
-        (_, "/health") => "Health",
-        (_, "/metrics") => "Metrics",
+        (_, HEALTH) => "Health",
+        (_, metrics::PATH) => "Metrics",
+        (_, check::PATH) => "CheckDomain",
+        (_, openapi::PATH) => "OpenApi",
         _ => path.strip_prefix("/v2/").and_then(Call::from_name).map_or("Invalid", Call::name),
     }
+}
+
+/// The methods of a path that was not asked with one of these.
+fn allowed(status: u16, path: &str) -> Option<&'static str> {
+    let call = path.strip_prefix("/v2/").and_then(Call::from_name);
+    (status == 405).then(|| match call.map(Call::method) {
+        Some(Method::Get) => "OPTIONS, GET",
+        Some(Method::Post) => "OPTIONS, POST",
+        None => "OPTIONS, GET, HEAD",
+    })
 }
 
 /// What every answer carries, and what a browser asks before it calls from another site's page.
@@ -101,14 +117,23 @@ async fn answer(
 ) -> Result<Answered, Error> {
     match (head.method.as_str(), path) {
         ("OPTIONS", _) => return Ok(Answered::Text(200, String::new())),
-        ("GET" | "HEAD", "/health") => {
+        ("GET" | "HEAD", HEALTH) => {
             let mode = view.config.consistency;
             let (well, text) = cluster::health_line(&cluster::status(cx).await?, mode);
             return Ok(Answered::Text(if well { 200 } else { 503 }, text));
         }
-        ("GET" | "HEAD", "/metrics") => {
+        ("GET" | "HEAD", metrics::PATH) => {
             admit(cx, view, tokens, head.get("authorization"), METRICS).await?;
             return metrics::page(cx, view).await.map(Answered::Metrics);
+        }
+        ("GET" | "HEAD", check::PATH) => {
+            let query = head.path_and_query().1.unwrap_or_default();
+            return Ok(Answered::Text(200, check::domain(cx, view, query).await?));
+        }
+        ("GET" | "HEAD", openapi::PATH) => {
+            let document = openapi::document();
+            let document = document.map_err(|error| Error::internal(error.to_string()))?;
+            return Ok(Answered::Json(200, document));
         }
         _ => {}
     }
@@ -134,7 +159,17 @@ async fn answer(
     Ok(Answered::Json(200, answer))
 }
 
+/// The path of what tells load balancers whether to send requests.
+const HEALTH: &str = "/health";
+
+/// What is looked at, and no call.
+pub(super) const SPECIAL: [&str; 4] = [HEALTH, metrics::PATH, check::PATH, openapi::PATH];
+
 pub(super) fn call(method: &str, path: &str) -> Result<Call, Error> {
+    if SPECIAL.contains(&path) {
+        let message = format!("{path} is looked at, with GET");
+        return Err(Error { status: 405, code: "MethodNotAllowed", message });
+    }
     let Some(name) = path.strip_prefix("/v2/") else {
         return Err(Error::not_found("NoSuchCall", format!("there is nothing at {path}")));
     };
@@ -156,12 +191,6 @@ pub(super) fn nothing(call: Call, body: &[u8]) -> Result<(), Error> {
     struct Nothing {}
     let document = document::<Option<Nothing>>(body);
     document.map(|_| ()).map_err(|_| Error::bad(format!("{} takes no body", call.name())))
-}
-
-/// A body as the document that the call takes.
-pub(super) fn document<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    let body = if body.is_empty() { b"null" } else { body };
-    serde_json::from_slice(body).map_err(|error| Error::bad(format!("the body: {error}")))
 }
 
 /// What a call about the cluster is asked with.
@@ -195,7 +224,7 @@ async fn dispatch(cx: Cx, view: &View, call: Call, asked: &Asked<'_>) -> Result<
         Call::GetAdminTokenInfo => token::get(cx, view, query).await,
         Call::GetCurrentAdminTokenInfo => Ok(token::current(cx, &asked.holder)),
         Call::CreateAdminToken => token::create(cx, view, document(body)?).await,
-        Call::UpdateAdminToken => token::update(cx, view, query, document(body)?).await,
+        Call::UpdateAdminToken => token::update(cx, view, query.need("id")?, document(body)?).await,
         Call::DeleteAdminToken => token::delete(cx, view, query).await,
         Call::ListKeys => key::list(cx, view, query.page(key::LIST_MAX)?).await,
         Call::ListKeysInfo => key::list_info(cx, view, query.page(key::INFO_MAX)?).await,

@@ -4,6 +4,7 @@ mod deletion;
 mod inspection;
 mod keys;
 mod listings;
+mod openapi;
 mod permissions;
 mod uploads;
 
@@ -15,9 +16,11 @@ use super::{
     admit::admit,
     auth::Tokens,
     call::Call,
-    cluster, layout,
+    cluster,
+    document::document,
+    layout,
     query::Query,
-    serve::{call, document, nothing, response},
+    serve::{call, nothing, response},
     stored::estimate,
     token, worker,
 };
@@ -272,7 +275,7 @@ fn a_token_is_known_everywhere_from_its_creation_to_its_deletion() {
     }
     let update = |cx, view: Arc<crate::view::View>| async move {
         let change = document(br#"{"neverExpires": true}"#)?;
-        token::update(cx, &view, &query, change).await
+        token::update(cx, &view, query.need("id")?, change).await
     };
     let error = cluster.flow(0, update).expect_err("it stays dead");
     assert_eq!((error.status, error.code), (404, "NoSuchAdminToken"));

@@ -232,13 +232,8 @@ pub(super) async fn create(cx: Cx, view: &View, change: Change) -> Result<Value,
     Ok(answer)
 }
 
-pub(super) async fn update(
-    cx: Cx,
-    view: &View,
-    query: &Query,
-    change: Change,
-) -> Result<Value, Error> {
-    let (id, parsed) = (query.need("id")?, change.parse()?);
+pub(super) async fn update(cx: Cx, view: &View, id: &str, change: Change) -> Result<Value, Error> {
+    let parsed = change.parse()?;
     let mut row = existing(cx, view, id).await?;
     let now = cx.now().wall;
     set(&mut row.name, parsed.name, now);

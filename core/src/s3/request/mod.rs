@@ -149,8 +149,13 @@ fn key(path: &[u8]) -> Result<Option<Vec<u8>>, S3Error> {
 
 /// The bucket in the Host header, if that is one label or more in front of the configured root domain.
 fn virtual_host(head: &RequestHead, config: &Config) -> Option<String> {
+    bucket_of_host(std::str::from_utf8(head.get("host")?).ok()?, config)
+}
+
+/// The bucket in a host's name, if that is one label or more in front of the configured root domain.
+pub fn bucket_of_host(host: &str, config: &Config) -> Option<String> {
     let root = config.root_domain.as_deref()?;
-    let host = std::str::from_utf8(head.get("host")?).ok()?.to_ascii_lowercase();
+    let host = host.to_ascii_lowercase();
     let host = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         Some(_) | None => &host,

@@ -1,5 +1,6 @@
 //! The Admin API as its clients see it.
 
+mod described;
 mod snapshots;
 mod tokens;
 mod workers;
@@ -28,11 +29,26 @@ pub fn root(daemon: &Daemon) -> String {
 
 /// Makes a call with this token: `METHOD CALL?QUERY`, with a body or without. The status, and the answer.
 pub fn call(daemon: &Daemon, token: Option<&str>, call: &str, body: Option<Value>) -> (u16, Value) {
-    let (method, target) = call.split_once(' ').expect("a method and a call");
+    let (method, name) = call.split_once(' ').expect("a method and a call");
+    request(daemon, token, method, &format!("/v2/{name}"), body)
+}
+
+/// Looks at a path that needs no token.
+fn get(daemon: &Daemon, path: &str) -> (u16, Value) {
+    request(daemon, None, "GET", path, None)
+}
+
+fn request(
+    daemon: &Daemon,
+    token: Option<&str>,
+    method: &str,
+    target: &str,
+    body: Option<Value>,
+) -> (u16, Value) {
     let body = body.map(|body| body.to_string()).unwrap_or_default();
     let token = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
     let request = format!(
-        "{method} /v2/{target} HTTP/1.1\r\nHost: {}\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "{method} {target} HTTP/1.1\r\nHost: {}\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         daemon.admin(),
         token.unwrap_or_default(),
         body.len()
@@ -40,10 +56,10 @@ pub fn call(daemon: &Daemon, token: Option<&str>, call: &str, body: Option<Value
     let mut wire = Wire::connect(daemon.admin());
     wire.send(request.as_bytes());
     let response = wire.response(false, PATIENCE);
-    let response = response.unwrap_or_else(|silence| panic!("{call}: {silence:?}"));
-    assert!(response.whole, "{call}: the response was cut short");
-    let answer = serde_json::from_slice(&response.body);
-    (response.status, answer.unwrap_or_else(|error| panic!("{call}: {error}")))
+    let response = response.unwrap_or_else(|silence| panic!("{target}: {silence:?}"));
+    assert!(response.whole, "{target}: the response was cut short");
+    let text = String::from_utf8_lossy(&response.body);
+    (response.status, serde_json::from_str(&text).unwrap_or_else(|_| Value::from(text)))
 }
 
 /// The one node's answer to a call about nodes.
@@ -58,4 +74,9 @@ pub fn done(daemon: &Daemon, text: &str, body: Option<Value>) -> Value {
     let (status, answer) = call(daemon, Some(&root(daemon)), text, body);
     assert_eq!(status, 200, "{text}: {answer}");
     answer
+}
+
+/// The OpenAPI document, and programs that go by it, against `binary`.
+pub fn described(binary: impl AsRef<Path>) {
+    described::run(binary.as_ref());
 }

@@ -7,7 +7,7 @@ use std::{
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -17,6 +17,7 @@ use std::{
 };
 
 use setup::Toolbox;
+pub(crate) use setup::python_for;
 use tempfile::TempDir;
 
 use crate::{
@@ -243,13 +244,18 @@ fn run_script(
     let err = out.try_clone().map_err(|error| error.to_string())?;
     environment(&mut command, daemon, &tools_path(tools), shared, work);
     command.stdin(Stdio::null()).stdout(out).stderr(err);
-    let mut child = command.spawn().map_err(|error| format!("{script}: {error}"))?;
+    let child = command.spawn().map_err(|error| format!("{script}: {error}"))?;
+    finish(child, CLIENT_MAX)
+}
+
+/// Waits for the end of a child; `None` if it had to be stopped.
+pub(crate) fn finish(mut child: Child, max: Duration) -> Result<Option<ExitStatus>, String> {
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
             return Ok(Some(status));
         }
-        if began.elapsed() > CLIENT_MAX {
+        if began.elapsed() > max {
             child.kill().map_err(|error| error.to_string())?;
             child.wait().map_err(|error| error.to_string())?;
             return Ok(None);

@@ -34,10 +34,7 @@ pub struct Toolbox {
 impl Toolbox {
     /// Fetches what is not there yet, into a folder under the build's `target`.
     pub fn prepare(target: &Path) -> Self {
-        let folder = target.join("clients");
-        fs::create_dir_all(&folder).expect("a folder under target");
-        let lock = File::create(folder.join("lock")).expect("a file under target");
-        flock(&lock, FlockOperation::LockExclusive).expect("a lock on a file of ours");
+        let (folder, _lock) = locked(target);
         Self {
             python: once(&folder, "python", REQUIREMENTS, python),
             node: once(&folder, "node", &[PACKAGE, PACKAGE_LOCK].concat(), node),
@@ -46,12 +43,27 @@ impl Toolbox {
     }
 }
 
+/// A virtual environment of this kind with these requirements.
+pub(crate) fn python_for(target: &Path, kind: &str, requirements: &str) -> Result<PathBuf, String> {
+    let (folder, _lock) = locked(target);
+    once(&folder, kind, requirements, |folder| install(folder, requirements))
+}
+
+/// The folder of all kinds, and the lock under which they are fetched.
+fn locked(target: &Path) -> (PathBuf, File) {
+    let folder = target.join("clients");
+    fs::create_dir_all(&folder).expect("a folder under target");
+    let lock = File::create(folder.join("lock")).expect("a file under target");
+    flock(&lock, FlockOperation::LockExclusive).expect("a lock on a file of ours");
+    (folder, lock)
+}
+
 /// The folder for these pins, made by `make` if it is not there. It gets its name only when it is complete.
 fn once(
     folder: &Path,
     kind: &str,
     pins: &str,
-    make: fn(&Path) -> Result<(), String>,
+    make: impl Fn(&Path) -> Result<(), String>,
 ) -> Result<PathBuf, String> {
     let hash = digest::digest(&digest::SHA256, pins.as_bytes());
     let ready = folder.join(format!("{kind}-{}", &hex::encode(hash)[..16]));
@@ -67,7 +79,11 @@ fn once(
 }
 
 fn python(folder: &Path) -> Result<(), String> {
-    let requirements = write(folder, "requirements.txt", REQUIREMENTS)?;
+    install(folder, REQUIREMENTS)
+}
+
+fn install(folder: &Path, requirements: &str) -> Result<(), String> {
+    let requirements = write(folder, "requirements.txt", requirements)?;
     run(Command::new("python3").args(["-m", "venv"]).arg(folder), "python3 -m venv")?;
     let mut pip = Command::new(folder.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);

@@ -1,0 +1,23 @@
+//! Whether a domain is a bucket's: a proxy asks before it fetches a certificate for it.
+
+use super::{error::Error, query::Query};
+use crate::{
+    s3::{access, request},
+    table::access::AccessKeyRow,
+    task::Cx,
+    view::View,
+};
+
+/// Where it is asked.
+pub(super) const PATH: &str = "/check";
+
+/// The line that says so, if `domain` in the query is one label or more before the S3 root domain, and all call a bucket so.
+pub(super) async fn domain(cx: Cx, view: &View, query: &[u8]) -> Result<String, Error> {
+    let query = Query::of(PATH, &["domain"], query)?;
+    let domain = query.need("domain")?;
+    let other = || Error::bad(format!("the domain `{domain}` is no bucket's"));
+    let name = request::bucket_of_host(domain, &view.config).ok_or_else(other)?;
+    // A key that nobody has: it has no names of its own.
+    let found = access::bucket_named(cx, view, &AccessKeyRow::default(), &name).await?;
+    found.map(|_| format!("{domain} is a bucket's.\n")).ok_or_else(other)
+}
