@@ -60,6 +60,14 @@ pub enum Ask {
     Abort(String, String),
     /// ListMultipartUploads, all of the bucket.
     Uploads,
+    /// PutObject, of these one after the other.
+    Join(String, Vec<Content>),
+    /// CreateBucket.
+    CreateBucket(String),
+    /// DeleteBucket.
+    DeleteBucket(String),
+    /// Something in another bucket.
+    In(String, Box<Ask>),
 }
 
 /// A client with a key.
@@ -76,7 +84,7 @@ impl Client {
 
     /// The request, signed at `now`.
     pub fn request(&mut self, ask: &Ask, now: Timestamp) -> Sent {
-        let (method, target, body) = wording(ask);
+        let (method, target, body) = wording(BUCKET, ask);
         let mut headers = vec![("host".to_owned(), Bytes::from_static(b"s3.example"))];
         if let Ask::Copy(from, _) = ask {
             let source = format!("/{BUCKET}/{from}");
@@ -107,8 +115,8 @@ impl Client {
     }
 }
 
-fn wording(ask: &Ask) -> (&'static str, String, Vec<u8>) {
-    let at = |key: &str| format!("/{BUCKET}/{key}");
+fn wording(bucket: &str, ask: &Ask) -> (&'static str, String, Vec<u8>) {
+    let at = |key: &str| format!("/{bucket}/{key}");
     match ask {
         Ask::Put(key, content) => ("PUT", at(key), content.bytes()),
         Ask::Get(key) => ("GET", at(key), Vec::new()),
@@ -118,7 +126,7 @@ fn wording(ask: &Ask) -> (&'static str, String, Vec<u8>) {
         Ask::List(max, token) => {
             let token = token.iter().map(|token| format!("&continuation-token={token}"));
             let token: String = token.collect();
-            ("GET", format!("/{BUCKET}?list-type=2&max-keys={max}{token}"), Vec::new())
+            ("GET", format!("/{bucket}?list-type=2&max-keys={max}{token}"), Vec::new())
         }
         Ask::Create(key) => ("POST", format!("{}?uploads=", at(key)), Vec::new()),
         Ask::Part(key, upload, number, content) => {
@@ -134,7 +142,13 @@ fn wording(ask: &Ask) -> (&'static str, String, Vec<u8>) {
             ("POST", format!("{}?uploadId={upload}", at(key)), document.into_bytes())
         }
         Ask::Abort(key, upload) => ("DELETE", format!("{}?uploadId={upload}", at(key)), Vec::new()),
-        Ask::Uploads => ("GET", format!("/{BUCKET}?uploads="), Vec::new()),
+        Ask::Uploads => ("GET", format!("/{bucket}?uploads="), Vec::new()),
+        Ask::Join(key, contents) => {
+            ("PUT", at(key), contents.iter().flat_map(|content| content.bytes()).collect())
+        }
+        Ask::CreateBucket(name) => ("PUT", format!("/{name}"), Vec::new()),
+        Ask::DeleteBucket(name) => ("DELETE", format!("/{name}"), Vec::new()),
+        Ask::In(name, inside) => wording(name, inside),
     }
 }
 

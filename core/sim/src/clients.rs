@@ -166,7 +166,12 @@ impl Clients {
             | Ask::Create(_)
             | Ask::Part(..)
             | Ask::Abort(..)
-            | Ask::Uploads => None,
+            | Ask::Uploads
+            // Not theirs.
+            | Ask::Join(..)
+            | Ask::CreateBucket(_)
+            | Ask::DeleteBucket(_)
+            | Ask::In(..) => None,
         };
         let began = self.history.tick();
         let write = write.map(|(key, value)| {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mews_core::store::{
-    BOOT_KEY, Batch, Cursor, Outcome, Snapshot, StoreError, Table, Writer,
+    BOOT_KEY, Batch, Cursor, Outcome, SYNCED_KEY, Snapshot, StoreError, Table, Writer,
     apply::{Delays, apply},
     map::MapStore,
     redb::Db,
@@ -78,6 +78,18 @@ impl Medium {
         self.rows().lying = true;
     }
 
+    /// Another disk with what a process reads on this one now.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let rows = self.rows();
+        let copied = Rows { store: rows.store.clone(), lying: rows.lying, ..Rows::default() };
+        Self {
+            engine: self.engine,
+            platter: self.platter.copy(),
+            map: Arc::new(Mutex::new(copied)),
+        }
+    }
+
     /// The process dies.
     pub fn kill(&self) {
         self.platter.kill();
@@ -140,6 +152,22 @@ impl Database {
         match self {
             Self::Redb(db) => db.boot(),
             Self::Map { boot, .. } => *boot,
+        }
+    }
+
+    /// This is an older database than the one of start `before`. As [`Db::count_on`].
+    ///
+    /// # Errors
+    /// What the engine reports.
+    pub fn count_on(&mut self, before: u64, incomplete: bool) -> Result<(), StoreError> {
+        match self {
+            Self::Redb(db) => db.count_on(before, incomplete),
+            Self::Map { map, boot, .. } => {
+                *boot = (*boot).max(before + 1);
+                let mut rows = map.lock().unwrap_or_else(PoisonError::into_inner);
+                rows.store.put(Table::Meta, BOOT_KEY, &boot.to_be_bytes())?;
+                if incomplete { rows.store.delete(Table::Meta, SYNCED_KEY) } else { Ok(()) }
+            }
         }
     }
 

@@ -44,6 +44,20 @@ pub enum Fault {
     EarlyForget,
     /// Blocks that are to be fetched are not.
     Fetch,
+    /// Batches that name data which was given up are not refused.
+    Fencing,
+    /// Batches that make an object in a sealed bucket are not refused.
+    Seal,
+    /// Acceptors do as a proposer says, whatever they have promised.
+    Promises,
+    /// What a read finds to be missing on a replica is not written there.
+    ReadRepair,
+    /// Requests say that they go by the newest layout.
+    Outdated,
+    /// The other holders of a block are taken to have it.
+    Offload,
+    /// A node that has lost its rows answers as if it had them all.
+    Recovering,
 }
 
 impl Fault {
@@ -68,8 +82,20 @@ impl Fault {
     ];
 
     /// Those that show in a cluster.
-    pub const CLUSTER: [Self; 5] =
-        [Self::QuorumOfOne, Self::EarlyAnswer, Self::Sync, Self::EarlyForget, Self::Fetch];
+    pub const CLUSTER: [Self; 12] = [
+        Self::QuorumOfOne,
+        Self::EarlyAnswer,
+        Self::Sync,
+        Self::EarlyForget,
+        Self::Fetch,
+        Self::Fencing,
+        Self::Seal,
+        Self::Promises,
+        Self::ReadRepair,
+        Self::Outdated,
+        Self::Offload,
+        Self::Recovering,
+    ];
 
     /// Its name on the command line and in scenarios.
     pub fn name(self) -> &'static str {
@@ -94,6 +120,13 @@ impl Fault {
             Self::Sync => "sync",
             Self::EarlyForget => "early-forget",
             Self::Fetch => "fetch",
+            Self::Fencing => "fencing",
+            Self::Seal => "seal",
+            Self::Promises => "promises",
+            Self::ReadRepair => "read-repair",
+            Self::Outdated => "outdated",
+            Self::Offload => "offload",
+            Self::Recovering => "recovering",
         }
     }
 

@@ -145,6 +145,7 @@ fn describe(met: &Met) -> String {
         (met.disk, "disk errors"),
         (met.rot, "rotten blocks"),
         (met.wipes, "disks lost"),
+        (met.put_back, "old databases put back"),
         (met.skews, "clocks set wrong"),
         (met.layouts, "layouts"),
         (met.unavailable, "answers of 503"),
@@ -257,7 +258,7 @@ fn plant(only: Option<Fault>) -> bool {
             }
             None => {
                 missed += 1;
-                println!("{name} ({place}): MISSED");
+                println!("{name} ({place}): MISSED; with the first seed: {}", planted.about(1));
             }
         }
     }

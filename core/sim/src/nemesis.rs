@@ -5,7 +5,7 @@ use std::time::Duration;
 use mews_core::id::ClusterId;
 
 use crate::{
-    host::Crash,
+    host::{Crash, Host},
     storm::{NEMESIS, Storm},
     swarm::Trouble,
 };
@@ -102,6 +102,7 @@ impl Storm {
             Trouble::Rot => self.rot(),
             Trouble::Wipe => self.wipe(),
             Trouble::Layout => self.change_layout(),
+            Trouble::PutBack => self.put_back(),
         }
         Ok(())
     }
@@ -115,12 +116,17 @@ impl Storm {
         self.cluster.hosts.iter().filter(|host| !host.is_up()).count()
     }
 
-    /// Ends a host's process; gives which, if one may go down.
-    fn end(&mut self, how: Crash) -> Option<usize> {
+    /// Ends the process of some host; gives which, if one may go down.
+    fn end_one(&mut self, how: Crash) -> Option<usize> {
         let host = self.host();
         if self.down() >= self.plan.down_max || !self.cluster.hosts[host].is_up() {
             return None;
         }
+        self.end(host, how);
+        Some(host)
+    }
+
+    fn end(&mut self, host: usize, how: Crash) {
         let broken: Vec<u64> = self
             .routes
             .iter()
@@ -128,16 +134,15 @@ impl Storm {
             .map(|(request, _)| *request)
             .collect();
         for request in broken {
-            self.clients.may_leave(request);
+            self.may_leave(request);
         }
         self.cluster.crash(host, how);
         let wait = self.some_time();
         self.cluster.wake_in(wait, BOOT + host as u64);
-        Some(host)
     }
 
     fn crash(&mut self, how: Crash) {
-        self.end(how);
+        self.end_one(how);
     }
 
     /// Cuts some hosts off from the others.
@@ -185,10 +190,27 @@ impl Storm {
     fn wipe(&mut self) {
         if self.plan.replication > 1
             && !self.damaged
-            && let Some(host) = self.end(Crash::Power)
+            && let Some(host) = self.end_one(Crash::Power)
         {
             self.damaged = true;
             self.cluster.hosts[host].wipe(&mut self.cluster.world);
+        }
+    }
+
+    /// A host's database is replaced by a copy that was made of it, or that copy is made now.
+    fn put_back(&mut self) {
+        let Some(with_copy) = self.cluster.hosts.iter().position(Host::has_copy) else {
+            let host = self.host();
+            return self.cluster.hosts[host].copy_database();
+        };
+        if self.plan.replication > 1
+            && !self.damaged
+            && self.down() < self.plan.down_max
+            && self.cluster.hosts[with_copy].is_up()
+        {
+            self.damaged = true;
+            self.end(with_copy, Crash::Power);
+            self.cluster.hosts[with_copy].put_back(&mut self.cluster.world);
         }
     }
 

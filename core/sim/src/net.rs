@@ -170,6 +170,8 @@ pub struct Net {
     callers: BTreeMap<(usize, Caller), Token>,
     /// From whom nothing gets to whom.
     blocked: BTreeSet<(usize, usize)>,
+    /// How many bytes of blocks were sent, from whom to whom.
+    pub blocks: BTreeMap<(usize, usize), u64>,
     /// Between whom everything takes so many times as long.
     slow: BTreeMap<(usize, usize), u32>,
     next: u64,
@@ -188,6 +190,7 @@ impl Net {
             ends: BTreeMap::new(),
             callers: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            blocks: BTreeMap::new(),
             slow: BTreeMap::new(),
             next: 0,
         }
@@ -216,6 +219,14 @@ impl Net {
             return None;
         }
         name.strip_prefix("host-")?.parse().ok()
+    }
+
+    /// How long a message takes that is sent now. What a task sends beside its words are blocks.
+    fn way(&mut self, from: usize, to: usize, caller: Caller, message: &Message) -> Duration {
+        if matches!(caller, Caller::Task(..)) && !message.payload.is_empty() {
+            *self.blocks.entry((from, to)).or_default() += message.payload.len() as u64;
+        }
+        self.latency(from, to, message.len())
     }
 
     fn latency(&mut self, from: usize, to: usize, bytes: usize) -> Duration {
@@ -331,7 +342,8 @@ impl Net {
                 let Some(conn) = self.conns.get(&token.conn) else { return };
                 let Some(open) = conn.calls.get(&token.stream) else { return };
                 let (to, from) = (conn.ends[open.from].host, conn.ends[1 - open.from].host);
-                let wait = self.latency(from, to, message.len());
+                let caller = open.caller;
+                let wait = self.way(from, to, caller, &message);
                 world.schedule(wait, world::Event::Net(Event::Reply(token, message)));
             }
             Out::Cancel { host, caller } => {
@@ -366,7 +378,7 @@ impl Net {
         let token = Token { conn: number, stream: self.next, from };
         self.next += 1;
         let to = self.conns[&number].ends[1 - from].host;
-        let wait = self.latency(host, to, message.len());
+        let wait = self.way(host, to, caller, &message);
         let conn = self.conns.get_mut(&number).expect("its end is known");
         conn.calls.insert(token.stream, Open { from, begun: world.now, caller, expect });
         self.callers.insert((host, caller), token);

@@ -1,9 +1,23 @@
 //! Planting faults to see that they are caught: a checker that nothing can fail checks nothing.
+//!
+//! Which fault proves which checker:
+//!
+//! | checker | where | proven by |
+//! |---|---|---|
+//! | read-after-write, by any client | `history::read` | quorum-of-one, recovering, outdated |
+//! | list-after-write, by any client; what was seen is seen again | `history::listed` | read-repair |
+//! | no acknowledged object lost, nothing broken | `storm::read_all` | fencing |
+//! | no resurrection | `history::read` | early-forget |
+//! | replicas equal, byte for byte | `agree::differences` | sync |
+//! | references equal to blocks | `check::references`, `local` | references, fetch |
+//! | counters equal to a recount | `check::counters` | counters |
+//! | a name has one winner; a deleted bucket takes nothing with it | `order::find` | promises, seal |
 
 use crate::{
     fault::Fault,
     race,
     scenario::Fixed,
+    scripts::{self, Script},
     storm,
     workload::{self, Scenario},
 };
@@ -34,6 +48,8 @@ enum Setting {
     Alone,
     /// A cluster; beside these lines of a scenario all is as the seed chooses.
     Cluster(&'static [(&'static str, &'static str)]),
+    /// A cluster in which what has to meet is brought together.
+    Scripted(Script),
 }
 
 const fn alone(fault: Fault) -> Planted {
@@ -44,8 +60,12 @@ const fn cluster(fault: Fault, lines: &'static [(&'static str, &'static str)]) -
     Planted { fault, setting: Setting::Cluster(lines) }
 }
 
+const fn scripted(fault: Fault, script: Script) -> Planted {
+    Planted { fault, setting: Setting::Scripted(script) }
+}
+
 /// Every fault in every setting that it has to be caught in.
-pub const ALL: [Planted; 21] = [
+pub const ALL: [Planted; 28] = [
     alone(Fault::DatabaseSync),
     alone(Fault::FileSync),
     alone(Fault::DirectorySync),
@@ -67,6 +87,22 @@ pub const ALL: [Planted; 21] = [
     cluster(Fault::Sync, &[("faults", "kill"), ("night", "no")]),
     cluster(Fault::EarlyForget, &[("faults", "kill"), ("keys", "3"), ("night", "no")]),
     cluster(Fault::Fetch, &[("faults", "kill"), ("small_only", "no"), ("night", "yes")]),
+    scripted(Fault::Fencing, scripts::NAMED_TOO_LATE),
+    cluster(
+        Fault::Seal,
+        &[("faults", "kill"), ("founders", "6"), ("clients", "1"), ("night", "no")],
+    ),
+    cluster(
+        Fault::Promises,
+        &[("faults", "kill"), ("founders", "6"), ("clients", "1"), ("night", "no")],
+    ),
+    cluster(
+        Fault::ReadRepair,
+        &[("faults", "cut, kill"), ("keys", "1"), ("small_only", "yes"), ("night", "no")],
+    ),
+    scripted(Fault::Outdated, scripts::SLEPT_THROUGH_A_CHANGE),
+    scripted(Fault::Offload, scripts::SLOW_TO_FETCH),
+    cluster(Fault::Recovering, &[("faults", "wipe, kill"), ("night", "no")]),
 ];
 
 impl Planted {
@@ -74,7 +110,7 @@ impl Planted {
     pub fn place(&self) -> &'static str {
         match self.setting {
             Setting::Alone => "alone",
-            Setting::Cluster(_) => "cluster",
+            Setting::Cluster(_) | Setting::Scripted(_) => "cluster",
         }
     }
 
@@ -86,10 +122,18 @@ impl Planted {
         })
     }
 
+    /// What is found wrong with a seed, with the fault and without it.
+    pub fn about(&self, seed: u64) -> String {
+        let [with, without] = [Some(self.fault), None].map(|fault| self.wrong(seed, fault));
+        let text = |wrong: Option<String>| wrong.unwrap_or_else(|| "nothing".to_owned());
+        format!("{} is wrong, and without it {}", text(with), text(without))
+    }
+
     /// What is found wrong first in a run.
     fn wrong(&self, seed: u64, fault: Option<Fault>) -> Option<String> {
         match self.setting {
             Setting::Alone => alone_with(seed, self.fault, fault),
+            Setting::Scripted(script) => scripts::play(script, seed, fault),
             Setting::Cluster(lines) => {
                 let fixed = lines.iter().fold(small(), |all, (name, value)| all.with(name, value));
                 match fixed.plan(seed) {
@@ -109,6 +153,7 @@ fn small() -> Fixed {
         ("hosts", "3"),
         ("gateways", "0"),
         ("spare", "0"),
+        ("founders", "0"),
         ("fault_every_ms", "500"),
         ("down_ms", "2000"),
     ];

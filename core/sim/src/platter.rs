@@ -103,6 +103,15 @@ impl Platter {
         state.durable = left;
     }
 
+    /// Another disk, with the file as a process reads it now, all of it synced.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.lock();
+        let (current, lying) = (state.current.clone(), state.lying);
+        let durable = current.clone();
+        Self(Arc::new(Mutex::new(State { current, durable, lying, ..State::default() })))
+    }
+
     /// A fingerprint of the file as a process reads it.
     pub fn fingerprint(&self) -> [u8; 32] {
         *blake3::hash(&self.lock().current).as_bytes()

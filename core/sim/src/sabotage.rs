@@ -4,7 +4,7 @@ use mews_core::{
     effect::{Completion, Effect, PeerError},
     id::VersionId,
     store::{
-        Answer, Batch, Op, Outcome, Read, StoreError, Table,
+        Answer, Batch, Guard, Op, Outcome, Read, StoreError, Table,
         digest::{Findings, Question},
     },
     table::{
@@ -12,6 +12,7 @@ use mews_core::{
         object::{Content, ObjectRow},
         upload::IntentRow,
     },
+    time::Timestamp,
 };
 use redb::{Database, ReadableTable, TableDefinition};
 
@@ -27,6 +28,9 @@ pub fn batch(fault: Fault, batch: &mut Batch) {
         Fault::Payloads => batch.ops.iter_mut().for_each(cut_payload),
         // What hooks enqueue is out of reach here; what handlers and jobs enqueue is not.
         Fault::Queue => batch.ops.retain(|op| !matches!(op, Op::Enqueue { .. })),
+        Fault::Fencing => unguard(batch, |guard| matches!(guard, Guard::Wanted { .. })),
+        Fault::Seal => unguard(batch, |guard| matches!(guard, Guard::Unsealed { .. })),
+        Fault::Promises => unguard(batch, is_promise),
         Fault::DatabaseSync
         | Fault::FileSync
         | Fault::DirectorySync
@@ -40,7 +44,11 @@ pub fn batch(fault: Fault, batch: &mut Batch) {
         | Fault::QuorumOfOne
         | Fault::Sync
         | Fault::EarlyForget
-        | Fault::Fetch => {}
+        | Fault::Fetch
+        | Fault::ReadRepair
+        | Fault::Outdated
+        | Fault::Offload
+        | Fault::Recovering => {}
     }
 }
 
@@ -50,6 +58,9 @@ pub fn answer(
     effect: &Effect,
     here: impl FnOnce(&Read) -> Result<Answer, StoreError>,
 ) -> Option<Completion> {
+    if let (Fault::Offload, Effect::Holds { blocks, .. }) = (fault, effect) {
+        return Some(Completion::Held(Ok(vec![true; blocks.len()])));
+    }
     let Effect::Read { read, .. } = effect else { return None };
     let answer = match (fault, read) {
         (Fault::Sync, Read::Compare(Question::Positions(_))) => here(read),
@@ -59,6 +70,21 @@ pub fn answer(
         _ => return None,
     };
     Some(Completion::Read(answer.map_err(PeerError::Store)))
+}
+
+/// Takes such guards out. The places of the others are kept, because by its place a refused guard is known.
+fn unguard(batch: &mut Batch, is_it: impl Fn(&Guard) -> bool) {
+    const HOLDS: Guard = Guard::Before { deadline: Timestamp(u64::MAX) };
+    for guard in batch.guards.iter_mut().filter(|guard| is_it(guard)) {
+        *guard = HOLDS;
+    }
+}
+
+fn is_promise(guard: &Guard) -> bool {
+    matches!(
+        guard,
+        Guard::Unchanged { table: Table::Ballot, .. } | Guard::Absent { table: Table::Ballot, .. }
+    )
 }
 
 fn merges(op: &Op, into: Table) -> bool {

@@ -158,6 +158,12 @@ fn set_plan(plan: &mut Plan, name: &str, value: &str) -> Result<(), String> {
     match name {
         "ops" => plan.ops = number()?,
         "clients" => plan.clients = number()?.max(1),
+        "founders" => plan.founders = number()?,
+        "fill" => plan.fill = size()?,
+        "block_size" => {
+            plan.options.config.block_size =
+                number()?.max(1).try_into().map_err(|error| format!("`{value}`: {error}"))?
+        }
         "keys" => plan.habits.keys = number()?.max(1),
         "blocks_max" => plan.habits.blocks_max = number()?.max(2),
         "small_only" => plan.habits.small_only = value == "yes",

@@ -16,7 +16,9 @@ use crate::{
     clients::{Clients, SOURCES},
     cluster::Cluster,
     dice::Dice,
+    founders::Founders,
     host::{Crash, Happened, Received},
+    rebalance,
     sim::key,
     swarm::Plan,
     workload::Report,
@@ -53,6 +55,8 @@ pub struct Storm {
     pub cluster: Cluster,
     /// Who uses them.
     pub clients: Clients,
+    /// Who creates and deletes buckets.
+    pub founders: Founders,
     pub(crate) plan: Plan,
     pub(crate) dice: Dice,
     client: Client,
@@ -71,7 +75,8 @@ pub struct Storm {
 /// Runs a plan with one seed.
 pub fn run(seed: u64, plan: &Plan) -> Report {
     let mut storm = Storm::new(seed, plan.clone());
-    if let Err(error) = storm.all() {
+    let done = if plan.fill > 0 { rebalance::run(&mut storm) } else { storm.all() };
+    if let Err(error) = done {
         storm.clients.wrong.push(error);
     }
     let world = &mut storm.cluster.world;
@@ -91,6 +96,8 @@ impl Storm {
     pub fn new(seed: u64, plan: Plan) -> Self {
         let mut dice = Dice::new(seed ^ 0x0073_746f_726d);
         let mut clients = Clients::new(plan.habits.clone(), dice.child());
+        let block = plan.habits.block;
+        let founders = Founders::new(Dice::new(seed ^ 0x666f_756e), 3 * block);
         // A read asks half of an even number of copies, and what these agree on the other half may lack.
         clients.history.flickers = plan.replication.is_multiple_of(2);
         let mut zones = plan.zones.clone();
@@ -98,6 +105,7 @@ impl Storm {
         Self {
             cluster: Cluster::new(seed, &zones, plan.weather.clone(), &plan.options),
             clients,
+            founders,
             client: Client::new(&key(), dice.seed()),
             members: (0..plan.zones.len()).collect(),
             plan,
@@ -119,11 +127,12 @@ impl Storm {
         if self.plan.night {
             self.night()?;
         }
+        self.clients.wrong.extend(self.founders.wrong());
         Ok(())
     }
 
     /// Lets time pass until something is so.
-    fn until(
+    pub(crate) fn until(
         &mut self,
         what: &str,
         wait: Duration,
@@ -142,7 +151,7 @@ impl Storm {
     }
 
     /// Handles everything up to this time.
-    fn pass(&mut self, until: Instant) -> Result<(), String> {
+    pub(crate) fn pass(&mut self, until: Instant) -> Result<(), String> {
         while self.cluster.next_at().is_some_and(|at| at <= until) {
             self.step()?;
         }
@@ -150,7 +159,7 @@ impl Storm {
         Ok(())
     }
 
-    fn step(&mut self) -> Result<(), String> {
+    pub(crate) fn step(&mut self) -> Result<(), String> {
         let happened = self.cluster.step().ok_or("nothing happens any more")?;
         for happened in happened {
             match happened {
@@ -166,7 +175,7 @@ impl Storm {
     }
 
     /// Starts the machines, lets them find each other, and makes the first layout, the bucket and the key.
-    fn found(&mut self) -> Result<(), String> {
+    pub(crate) fn found(&mut self) -> Result<(), String> {
         for host in 0..self.cluster.hosts.len() {
             self.cluster.boot(host)?;
         }
@@ -190,6 +199,9 @@ impl Storm {
         let slot = Arc::into_inner(slot).and_then(|slot| slot.into_inner());
         let prepared = slot.ok_or("the bucket was never made")?;
         prepared.map_err(|error| error.to_string())?;
+        if self.plan.fill > 0 {
+            return Ok(());
+        }
         for (key, content) in SOURCES {
             self.insist(&Ask::Put(key.to_owned(), content))?;
         }
@@ -197,7 +209,7 @@ impl Storm {
         Ok(())
     }
 
-    fn is_mesh(&self) -> Result<(), String> {
+    pub(crate) fn is_mesh(&self) -> Result<(), String> {
         let others = self.cluster.hosts.len() - 1;
         for host in &self.cluster.hosts {
             let view = host.view().ok_or_else(|| format!("host {} is down", host.number))?;
@@ -246,24 +258,28 @@ impl Storm {
     /// Clients at work, and things that go wrong.
     fn work(&mut self) -> Result<(), String> {
         self.calm = self.plan.fault_every.is_zero();
-        for client in 0..self.plan.clients {
+        for client in 0..self.plan.clients + self.plan.founders {
             self.pause(client);
         }
         self.next_trouble();
         let mut last = (self.cluster.world.now, 0, 0);
         let mut steps = 0;
-        while self.sent < self.plan.ops || self.clients.waiting() > 0 {
+        while self.sent < self.plan.ops || self.waiting() > 0 {
             self.step()?;
             steps += 1;
             let now = self.cluster.world.now;
-            if (self.sent, self.clients.waiting()) != (last.1, last.2) {
-                last = (now, self.sent, self.clients.waiting());
+            if (self.sent, self.waiting()) != (last.1, last.2) {
+                last = (now, self.sent, self.waiting());
                 steps = 0;
             } else if now.since(last.0) > STUCK || steps > STUCK_STEPS {
                 return Err(self.stuck());
             }
         }
         Ok(())
+    }
+
+    fn waiting(&self) -> usize {
+        self.clients.waiting() + self.founders.waiting()
     }
 
     fn stuck(&self) -> String {
@@ -288,10 +304,15 @@ impl Storm {
             // Everybody is down: the client tries again.
             return self.cluster.wake_in(Duration::from_millis(100), client);
         };
-        let ask = self.clients.next(client);
+        let founds = client >= self.plan.clients;
+        let ask = if founds { self.founders.ask() } else { self.clients.next(client) };
         let request = self.send(host, &ask);
         let hindered = !self.calm || self.cluster.net.weather.reset_every > 0;
-        self.clients.sent(request, client, ask, hindered);
+        if founds {
+            self.founders.sent(request, client, ask, hindered);
+        } else {
+            self.clients.sent(request, client, ask, hindered);
+        }
         self.sent += 1;
         if self.dice.one_in(self.plan.slow_every) {
             self.cluster.hosts[host].read_slowly(request);
@@ -299,7 +320,7 @@ impl Storm {
         if self.dice.one_in(self.plan.leave_every) {
             let wait = Duration::from_micros(self.dice.below(80_000));
             self.cluster.leave_in(host, request, wait);
-            self.clients.may_leave(request);
+            self.may_leave(request);
         }
     }
 
@@ -315,7 +336,13 @@ impl Storm {
         Some(if strays { self.dice.pick(&up) } else { own })
     }
 
-    fn send(&mut self, host: usize, ask: &Ask) -> u64 {
+    /// The answer to this request may be broken off.
+    pub(crate) fn may_leave(&mut self, request: u64) {
+        self.clients.may_leave(request);
+        self.founders.may_leave(request);
+    }
+
+    pub(crate) fn send(&mut self, host: usize, ask: &Ask) -> u64 {
         let sent = self.client.request(ask, self.cluster.world.true_time());
         let request = self.next;
         self.next += 1;
@@ -326,13 +353,18 @@ impl Storm {
 
     fn answered(&mut self, request: u64, received: Option<Received>) {
         self.routes.remove(&request);
-        if let Some(client) = self.clients.answered(request, received) {
+        if let Some((client, told)) = self.founders.answered(request, &received) {
+            self.clients
+                .wrong
+                .extend(told.err().map(|wrong| format!("request {request}: {wrong}")));
+            self.pause(client);
+        } else if let Some(client) = self.clients.answered(request, received) {
             self.pause(client);
         }
     }
 
     /// Everything is whole again.
-    fn heal(&mut self) -> Result<(), String> {
+    pub(crate) fn heal(&mut self) -> Result<(), String> {
         self.calm = true;
         self.cluster.net.heal(&mut self.cluster.world);
         self.cluster.net.weather.reset_every = 0;
@@ -400,7 +432,7 @@ impl Storm {
         booted.map_err(|error| format!("host {host} does not start again: {error}"))
     }
 
-    fn converge(&mut self) -> Result<(), String> {
+    pub(crate) fn converge(&mut self) -> Result<(), String> {
         let every = Duration::from_secs(10);
         let converged =
             self.until("a healed cluster did not converge", CONVERGED_MAX, every, |storm| {
@@ -416,6 +448,7 @@ impl Storm {
         // All replicas are equal, so nothing is left of what was never answered, or it is there to stay.
         self.clients.history.crashed();
         self.clients.history.flickers = false;
+        self.founders.settled();
         Ok(())
     }
 
@@ -438,7 +471,7 @@ impl Storm {
     }
 
     /// Every key and a listing, from every host with a role.
-    fn read_all(&mut self) -> Result<(), String> {
+    pub(crate) fn read_all(&mut self) -> Result<(), String> {
         let mut asks: Vec<Ask> = self.clients.history.keys().into_iter().map(Ask::Get).collect();
         asks.push(Ask::List(1000, None));
         for ask in asks {
@@ -447,11 +480,23 @@ impl Storm {
             let received = self.call(host, &ask)?;
             self.clients.look(ask, began, &received);
         }
+        for ask in self.founders.looks() {
+            let host = self.dice.pick(&self.members);
+            let request = self.send(host, &ask);
+            self.founders.sent(request, 0, ask.clone(), false);
+            let received = self.answer(host, request, &ask)?;
+            let told = self.founders.answered(request, &Some(received));
+            self.clients.wrong.extend(told.and_then(|(_, told)| told.err()));
+        }
         Ok(())
     }
 
-    fn call(&mut self, host: usize, ask: &Ask) -> Result<Received, String> {
+    pub(crate) fn call(&mut self, host: usize, ask: &Ask) -> Result<Received, String> {
         let request = self.send(host, ask);
+        self.answer(host, request, ask)
+    }
+
+    fn answer(&mut self, host: usize, request: u64, ask: &Ask) -> Result<Received, String> {
         let end = self.cluster.world.now.after(GRACE);
         while self.cluster.world.now < end {
             let happened = self.cluster.step().ok_or("nothing happens any more")?;

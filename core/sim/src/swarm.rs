@@ -28,6 +28,8 @@ pub struct Plan {
     pub habits: Habits,
     /// Clients.
     pub clients: u64,
+    /// Clients, beside them, that create and delete buckets.
+    pub founders: u64,
     /// Requests in all.
     pub ops: u64,
     /// The longest pause of a client between two requests.
@@ -46,6 +48,9 @@ pub struct Plan {
     pub down: Duration,
     /// How many hosts may be down or cut off at a time.
     pub down_max: usize,
+    /// If not zero, the run is of another kind: no clients and no faults, but so many blocks in each partition and a layout that moves
+    /// some of them. See [`rebalance`](crate::storm::run).
+    pub fill: usize,
     /// Whether the end includes a night and a look at everything: it costs as much as some hundred requests.
     pub night: bool,
 }
@@ -77,11 +82,13 @@ pub enum Trouble {
     Wipe,
     /// A layout is applied.
     Layout,
+    /// A host's database is put back from a copy.
+    PutBack,
 }
 
 impl Trouble {
     /// Every one.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Kill,
         Self::Power,
         Self::Cut,
@@ -94,6 +101,7 @@ impl Trouble {
         Self::Rot,
         Self::Wipe,
         Self::Layout,
+        Self::PutBack,
     ];
 
     /// Its name in scenarios.
@@ -111,6 +119,7 @@ impl Trouble {
             Self::Rot => "rot",
             Self::Wipe => "wipe",
             Self::Layout => "layout",
+            Self::PutBack => "put-back",
         }
     }
 
@@ -118,6 +127,16 @@ impl Trouble {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|trouble| trouble.name() == name)
     }
+}
+
+/// Whether a seed has clients that create and delete buckets: one of seven, and none that was kept before there were any.
+fn has_founders(seed: u64) -> bool {
+    seed % 7 == 6
+}
+
+/// Whether a seed has databases put back, likewise.
+fn puts_back(seed: u64) -> bool {
+    [6, 7, 11].contains(&(seed % 13))
 }
 
 impl Plan {
@@ -136,7 +155,11 @@ impl Plan {
         };
         let hosts = storage + gateways;
         let zones: Vec<usize> = (0..hosts).map(|host| host % zones).collect();
-        let faults = Trouble::ALL.into_iter().filter(|_| dice.one_in(2)).collect();
+        let mut faults: Vec<Trouble> = Trouble::ALL
+            .into_iter()
+            .filter(|trouble| *trouble != Trouble::PutBack && dice.one_in(2))
+            .collect();
+        faults.extend(puts_back(seed).then_some(Trouble::PutBack));
         let quiet = dice.one_in(10);
         let config = config(&mut dice);
         let habits = Habits {
@@ -166,6 +189,7 @@ impl Plan {
             },
             habits,
             clients: dice.range(3, 10),
+            founders: if has_founders(seed) { 3 } else { 0 },
             ops,
             pause: Duration::from_millis(dice.pick(&[5, 30, 200]) * if slow { 100 } else { 1 }),
             leave_every: dice.pick(&[0, 12, 40]),
@@ -179,6 +203,7 @@ impl Plan {
             skew: dice.pick(&[0, 50, 3_000, 60_000]),
             down: Duration::from_millis(dice.pick(&[500, 5_000, 30_000])),
             down_max: (least - 1).div_ceil(2).max(1) + dice.index(2),
+            fill: 0,
             night: dice.one_in(4),
         }
     }

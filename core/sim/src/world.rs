@@ -54,6 +54,8 @@ pub struct Met {
     pub rot: u64,
     /// Nodes that lost all they had.
     pub wipes: u64,
+    /// Databases that were put back from a copy.
+    pub put_back: u64,
     /// Clocks that were set wrong.
     pub skews: u64,
     /// Layouts applied.
@@ -76,6 +78,7 @@ impl std::ops::AddAssign for Met {
         self.disk += more.disk;
         self.rot += more.rot;
         self.wipes += more.wipes;
+        self.put_back += more.put_back;
         self.skews += more.skews;
         self.layouts += more.layouts;
         self.unavailable += more.unavailable;

@@ -24,7 +24,7 @@ use mews_core::{
     effect::{Completion, Effect, EffectId},
     http::{RequestHead, ResponseHead},
     id::{Hash, NodeId},
-    node::{Contact, Node, Saved, Setup, StateFile},
+    node::{Contact, Node, Saved, Setup, StateFile, layouts},
     rpc::{self, Origin},
     store::{
         Batch, Snapshot,
@@ -45,6 +45,7 @@ use crate::{
     net::{Net, PORT, Token},
     platter::Platter,
     sabotage,
+    scripts::Held,
     world::{self, World},
 };
 
@@ -172,6 +173,8 @@ struct Running {
     gone: bool,
     slow: bool,
     due: Option<Instant>,
+    /// It is a request that reads: what it writes can only be a repair.
+    reads: bool,
 }
 
 /// What a crash ends.
@@ -183,6 +186,8 @@ struct Process {
     tasks: BTreeMap<u64, Running>,
     /// Effects that were given and are not performed yet. They may outlive their task.
     given: BTreeMap<(u64, EffectId), (Effect, Origin)>,
+    /// Of these, which are held back.
+    held: Vec<(u64, EffectId)>,
     queue: VecDeque<(Batch, Waiter)>,
     writing: bool,
     blocks: Vec<(Payload, Pin, Batch, Waiter)>,
@@ -209,6 +214,12 @@ pub struct Host {
     process: Option<Process>,
     next_task: u64,
     boots: u64,
+    /// The last start, as it is counted beside the database.
+    starts: u64,
+    /// A copy of the database that somebody has made.
+    copy: Option<Medium>,
+    /// Which effects are held back.
+    held: Option<Held>,
 }
 
 impl Host {
@@ -227,6 +238,9 @@ impl Host {
             process: None,
             next_task: 0,
             boots: 0,
+            starts: 0,
+            copy: None,
+            held: None,
         }
     }
 
@@ -277,7 +291,11 @@ impl Host {
         let block = if no_delay { Duration::ZERO } else { config.block_delay };
         let forgets = self.options.fault == Some(Fault::EarlyForget);
         let tombstone = if forgets { Duration::ZERO } else { config.tombstone_delay };
-        let db = self.medium.open(Delays { block, tombstone })?;
+        let mut db = self.medium.open(Delays { block, tombstone })?;
+        if db.boot() <= self.starts {
+            let alone = layouts::is_alone(self.node, self.saved.layout.as_deref());
+            db.count_on(self.starts, !alone).map_err(|error| error.to_string())?;
+        }
         let dirs = vec![DataDir { path: "data".to_owned(), capacity: 1, read_only: false }];
         let used_before = db.look(holds_blocks).map_err(|error| error.to_string())?;
         let options = FilesOptions { fsync: DataFsync::Batch, reserve: Some(0), used_before };
@@ -286,7 +304,10 @@ impl Host {
         let boot = db.boot();
         world.trace.note(world.now, format_args!("host {} boot {boot}", self.number));
         self.boots += 1;
-        self.saved.synced = db.look(synced).map_err(|error| error.to_string())?;
+        self.starts = boot;
+        let complete = db.look(synced).map_err(|error| error.to_string())?;
+        let feigns = self.options.fault == Some(Fault::Recovering);
+        self.saved.synced = if feigns { complete.max(self.saved.synced) } else { complete };
         let setup = self.setup(boot, config);
         let node = Node::new(setup, self.now(world)).map_err(|error| error.to_string())?;
         self.process = Some(Process {
@@ -296,6 +317,7 @@ impl Host {
             node_due: None,
             tasks: BTreeMap::new(),
             given: BTreeMap::new(),
+            held: Vec::new(),
             queue: VecDeque::new(),
             writing: false,
             blocks: Vec::new(),
@@ -360,8 +382,34 @@ impl Host {
         world.met.wipes += 1;
         world.trace.note(world.now, format_args!("host {} loses all it had", self.number));
         self.medium = medium(&self.options);
-        self.saved = Saved::default();
+        if self.options.fault != Some(Fault::Recovering) {
+            self.saved = Saved::default();
+        }
+        (self.starts, self.copy) = (0, None);
         self.disk = Arc::new(SimDisk::new(self.options.fault));
+    }
+
+    /// Makes a copy of the database, as somebody would who wants to be on the safe side.
+    pub fn copy_database(&mut self) {
+        self.copy = Some(self.medium.copy());
+    }
+
+    /// Whether there is a copy of the database.
+    pub fn has_copy(&self) -> bool {
+        self.copy.is_some()
+    }
+
+    /// Puts the database back from the copy; all else on the disks stays.
+    pub fn put_back(&mut self, world: &mut World) {
+        assert!(self.process.is_none(), "it is running");
+        if let Some(copy) = self.copy.take() {
+            world.met.put_back += 1;
+            let number = self.number;
+            world
+                .trace
+                .note(world.now, format_args!("host {number}: an older database is put back"));
+            self.medium = copy;
+        }
     }
 
     /// From now on the wall clock is this many milliseconds ahead of true time.
@@ -372,6 +420,24 @@ impl Host {
     /// From now on everything takes so many times as long.
     pub fn set_slow(&mut self, slow: u32) {
         self.slow = slow;
+    }
+
+    /// From now on such effects are held back, or none.
+    pub(crate) fn hold(&mut self, held: Option<Held>) {
+        self.held = held;
+    }
+
+    /// How many effects are held back.
+    pub(crate) fn holds(&self) -> usize {
+        self.process.as_ref().map_or(0, |process| process.held.len())
+    }
+
+    /// Goes on with what was held back.
+    pub(crate) fn let_go(&mut self, world: &mut World) {
+        let held = self.process.as_mut().map(|process| std::mem::take(&mut process.held));
+        for (task, id) in held.into_iter().flatten() {
+            self.soon(world, Event::Perform(task, id));
+        }
     }
 
     /// How many tasks are running.

@@ -13,6 +13,7 @@ use mews_core::{
 
 use super::{Event, Host, Kind};
 use crate::{
+    fault::Fault,
     net::{Caller, Out, Token},
     world::World,
 };
@@ -75,7 +76,7 @@ impl Host {
         let Some(process) = &mut self.process else { return };
         match process.node.serve(now, link, message) {
             Served::Reply(reply) => world.out.push_back(Out::Reply(token, reply)),
-            Served::Run(task, slot) => self.run(world, task, Kind::Served(token, slot), None),
+            Served::Run(task, slot) => self.run(world, task, Kind::Served(token, slot)),
         }
         self.drain_node(world);
     }
@@ -127,6 +128,8 @@ impl Host {
         effect: Effect,
         origin: Origin,
     ) {
+        let forged = Origin { layout: u64::MAX, ..origin };
+        let origin = if self.options.fault == Some(Fault::Outdated) { forged } else { origin };
         let call = rpc::call(effect, origin).expect("it is for another node");
         let (host, caller) = (self.number, Caller::Task(task, id));
         match self.process().node.link_to(call.to) {

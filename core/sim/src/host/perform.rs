@@ -33,6 +33,7 @@ impl Host {
             Effect::Read { at: _, read: plan } => {
                 Completion::Read(self.read(world, &plan).map_err(PeerError::Store))
             }
+            Effect::Commit { .. } if self.skips_repair(task) => applied(),
             Effect::Commit { at: _, batch } => {
                 let waiter = Waiter { task, effect: id, _pin: None, late: None };
                 if fault == Some(Fault::EarlyAnswer) {
@@ -106,12 +107,21 @@ impl Host {
             if let Some(answer) = sabotage::answer(fault, &effect, here) {
                 return self.soon(world, Event::Complete(task, id, answer));
             }
+            if matches!(effect, Effect::Commit { .. }) && self.skips_repair(task) {
+                return self.soon(world, Event::Complete(task, id, applied()));
+            }
             let writes = matches!(effect, Effect::Commit { .. } | Effect::StoreBlock { .. });
             if fault == Fault::QuorumOfOne && writes {
                 self.soon(world, Event::Complete(task, id, applied()));
             }
         }
         self.ask(world, task, id, effect, origin);
+    }
+
+    /// With [`Fault::ReadRepair`], whether what this task commits is not committed.
+    fn skips_repair(&mut self, task: u64) -> bool {
+        self.options.fault == Some(Fault::ReadRepair)
+            && self.running(task).is_some_and(|running| running.reads)
     }
 
     fn read(&mut self, world: &mut World, plan: &Read) -> Result<Answer, StoreError> {

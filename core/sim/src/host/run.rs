@@ -32,14 +32,15 @@ impl Host {
         );
         let task = process.node.admit(now, sent.head.clone());
         let body = Body::new(sent.pieces, sent.broken);
-        self.run(world, task, Kind::Request(request), Some(body));
+        let reads = ["GET", "HEAD"].contains(&&*sent.head.method);
+        self.begin(world, task, Kind::Request(request), Some(body), reads);
     }
 
     /// Runs a task that nobody sent.
     pub fn start(&mut self, world: &mut World, task: Task) {
         let origin = Origin::of(&self.process().node.view().ring);
         let task = task.of(origin);
-        self.run(world, task, Kind::Start, None);
+        self.run(world, task, Kind::Start);
     }
 
     fn task_of(&self, request: u64) -> Option<u64> {
@@ -62,18 +63,31 @@ impl Host {
         }
     }
 
-    pub(super) fn run(
+    pub(super) fn run(&mut self, world: &mut World, task: Task, kind: Kind) {
+        self.begin(world, task, kind, None, false);
+    }
+
+    fn begin(
         &mut self,
         world: &mut World,
         mut task: Task,
         kind: Kind,
         body: Option<Body>,
+        reads: bool,
     ) {
         let number = self.next_task;
         self.next_task += 1;
         task.start(self.now(world));
-        let running =
-            Running { task, kind, body, received: None, gone: false, slow: false, due: None };
+        let running = Running {
+            task,
+            kind,
+            body,
+            received: None,
+            gone: false,
+            slow: false,
+            due: None,
+            reads,
+        };
         self.process().tasks.insert(number, running);
         self.drain(world, number);
     }
@@ -146,7 +160,7 @@ impl Host {
                     world
                         .trace
                         .note(world.now, format_args!("host {} job {}", self.number, job.name()));
-                    self.run(world, job, Kind::Job(id), None);
+                    self.run(world, job, Kind::Job(id));
                 }
                 NodeEffect::Stop(run) => self.stop(world, run),
                 NodeEffect::Dial { link, address, expected } => {
@@ -271,8 +285,13 @@ impl Host {
             | Effect::Send(_)) => {
                 let origin = self.running(task).map(|running| running.task.origin());
                 let origin = origin.expect("it gave the effect");
+                let held = self.held.is_some_and(|held| held(&effect, self.node));
                 self.process().given.insert((task, id), (effect, origin));
-                self.soon(world, Event::Perform(task, id));
+                if held {
+                    self.process().held.push((task, id));
+                } else {
+                    self.soon(world, Event::Perform(task, id));
+                }
             }
         }
     }
