@@ -215,13 +215,11 @@ fn decides(view: &View, position: Position) -> bool {
 async fn one(cx: Cx, view: &View, row_key: Vec<u8>, mut job: Job) -> Result<(), PeerError> {
     let mut again = None;
     let done = match &mut job {
-        Job::DropData { position, data: id, unless } if decides(view, *position) => {
-            let listed = Listed { position: *position, id: *id };
-            void::drop_sole(cx, view, listed, unless.as_deref()).await
+        Job::DropData { position, data: id, unless: _ } if decides(view, *position) => {
+            void::drop_sole(cx, view, Listed { position: *position, id: *id }).await
         }
-        Job::DropUpload { position, upload, unless } if decides(view, *position) => {
-            let listed = Listed { position: *position, id: *upload };
-            upload::drop_upload(cx, view, listed, unless.as_deref()).await
+        Job::DropUpload { position, upload, unless: _ } if decides(view, *position) => {
+            upload::drop_upload(cx, view, *position, *upload).await
         }
         Job::DropPart { position, data, .. } if decides(view, *position) => {
             data::drop_data(cx, view, *position, *data).await

@@ -25,23 +25,17 @@ use crate::{
 /// Manifest pages read at a time: 500 parts each, about 40 KiB.
 const MANIFEST_PAGE: usize = 2;
 
-/// Drops an upload of one replica, unless the object row of key `unless` names it: queues the data of every part for dropping, and forgets
-/// the parts and the manifest. What is queued and the row that led to it change hands in one transaction.
+/// Drops an upload of one replica: queues the data of every part for dropping, and forgets the parts and the manifest. What is queued and the row that led to
+/// it change hands in one transaction.
 pub(super) async fn drop_upload(
     cx: Cx,
     view: &View,
-    listed: Listed,
-    unless: Option<&[u8]>,
+    position: Position,
+    upload: VersionId,
 ) -> Result<(), PeerError> {
-    if let Some(row_key) = unless
-        && void::is_named(cx, view, listed, row_key).await?
-    {
-        return Ok(());
-    }
-    let Listed { position, id } = listed;
     let whose = Whose { cx, view, position, own: false };
-    whose.drop_parts(id, &BTreeSet::new()).await?;
-    whose.drop_manifest(id).await
+    whose.drop_parts(upload, &BTreeSet::new()).await?;
+    whose.drop_manifest(upload).await
 }
 
 /// Removes what this node has of an upload that is dropped.

@@ -51,19 +51,9 @@ pub(super) async fn drop_listed(
 
 /// The same where one node decides. What was given up while there were several has an intent that says so, which waits for everything
 /// under it to go: parts and manifests too.
-pub(super) async fn drop_sole(
-    cx: Cx,
-    view: &View,
-    listed: Listed,
-    unless: Option<&[u8]>,
-) -> Result<(), PeerError> {
+pub(super) async fn drop_sole(cx: Cx, view: &View, listed: Listed) -> Result<(), PeerError> {
     if fate(cx, view, listed).await? == Some(IntentRow::Dropped) {
         return clear(cx, view, listed).await;
-    }
-    if let Some(row_key) = unless
-        && is_named(cx, view, listed, row_key).await?
-    {
-        return Ok(());
     }
     data::drop_data(cx, view, listed.position, listed.id).await
 }
@@ -127,12 +117,7 @@ pub(super) async fn fate(
 }
 
 /// Whether the object's current version is made of this after all: its writer went round again under a later version.
-pub(super) async fn is_named(
-    cx: Cx,
-    view: &View,
-    listed: Listed,
-    row_key: &[u8],
-) -> Result<bool, PeerError> {
+async fn is_named(cx: Cx, view: &View, listed: Listed, row_key: &[u8]) -> Result<bool, PeerError> {
     // As a client reads it: what stands in its place is on a write quorum then, and nobody is shown this version any more. It may
     // have been known here alone.
     let read = Read::Object { key: row_key.to_vec(), payload: false };
