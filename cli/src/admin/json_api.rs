@@ -94,10 +94,9 @@ fn arrange(call: Call, document: Option<Value>) -> Result<Sent, Failure> {
     };
     let apart = fields.get("body").is_some_and(Value::is_object);
     let inner = if apart { fields.remove("body") } else { None };
-    let about_one = name.starts_with("Update") || name.starts_with("Delete");
     let in_address = |field: &str| {
-        let one = about_one && field == "id" || call.is_about_nodes() && field == "node";
-        is_get || apart || one
+        let node = call.is_about_nodes() && field == "node";
+        is_get || apart || node || call.parameters().contains(&field)
     };
     let (query, rest): (Vec<_>, Vec<_>) =
         fields.into_iter().partition(|(field, _)| in_address(field));
@@ -146,6 +145,13 @@ mod tests {
         );
         is(Call::DrainNode, json!({ "node": "1f" }), "", Some(json!({ "node": "1f" })));
         is(Call::RevertClusterLayout, json!({}), "", None);
+        is(
+            Call::UpdateKey,
+            json!({ "id": "GK1", "name": "n" }),
+            "id=GK1",
+            Some(json!({ "name": "n" })),
+        );
+        is(Call::DeleteKey, json!({ "id": "GK1" }), "id=GK1", None);
     }
 
     #[test]

@@ -34,8 +34,10 @@ pub fn meta(client: &Client, args: Meta) -> Result<Done, Failure> {
     let MetaCommand::Snapshot(args) = args.command;
     let call = "CreateMetadataSnapshot";
     let json = find::at_nodes(client, call, &args.node, Some(&json!({})))?;
-    Ok(Done::each(json, |made| match made["path"].as_str() {
-        Some(path) => Page::new().line(format!("The snapshot is {path}.")),
+    Ok(Done::each(json, |made| match made["snapshot"].as_str() {
+        Some(name) => Page::new().line(format!(
+            "The snapshot {name} is made. `mewsd restore --help` says how to go back to it."
+        )),
         None => Page::new().line("The snapshot is made."),
     }))
 }

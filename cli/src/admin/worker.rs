@@ -14,7 +14,7 @@ use crate::page::{Page, row};
 #[argh(
     subcommand,
     name = "worker",
-    example = "  {command_name} list --node '*'\n  {command_name} get\n  {command_name} set scrub-tranquility 2"
+    example = "  {command_name} list --node '*'\n  {command_name} get\n  {command_name} set pace idle"
 )]
 pub struct Worker {
     #[argh(subcommand)]
