@@ -245,7 +245,7 @@ pub(super) async fn info(cx: Cx, view: &View, one: OneWorker) -> Result<Value, E
     found.cloned().ok_or_else(missing)
 }
 
-/// What [`variables`] takes. Without a name, all are told.
+/// What [`variables()`] takes. Without a name, all are told.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WhichVariable {

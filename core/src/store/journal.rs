@@ -50,7 +50,7 @@ pub fn header(machine: &str) -> Vec<u8> {
 pub struct Remains<'a> {
     /// Whether the machine has been down since it was written, or may have been: then the last records may be missing.
     pub torn: bool,
-    /// The records, for [`records`].
+    /// The records, for `records`.
     pub records: &'a [u8],
 }
 
