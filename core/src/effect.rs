@@ -14,7 +14,10 @@ use crate::{
     },
     http::ResponseHead,
     id::{Hash, NodeId},
-    node::control::{Command, Refusal, Report},
+    node::{
+        control::{Command, Refusal, Report},
+        pace::Waits,
+    },
     rpc::AdminCall,
     s3::intake::{BodyError, Intake, Summary},
     store::{Answer, Batch, Outcome, Read, StoreError},
@@ -103,6 +106,9 @@ pub enum Effect {
     },
     /// The next bytes of a streamed response body → [`Completion::Sent`], once there is room for more.
     Send(Bytes),
+    /// How long the machine has waited for others since it last said so, for
+    /// [`Node::waited`](crate::node::Node::waited). No completion.
+    Waited(Waits),
     /// The machine no longer waits for this effect. It may be abandoned or completed; the completion is ignored.
     Cancel(EffectId),
 }
@@ -125,6 +131,7 @@ impl Effect {
             Self::Collect { .. } => "Collect",
             Self::Respond { .. } => "Respond",
             Self::Send(_) => "Send",
+            Self::Waited(_) => "Waited",
             Self::Cancel(_) => "Cancel",
         }
     }
@@ -146,6 +153,7 @@ impl Effect {
             | Self::Collect { .. }
             | Self::Respond { .. }
             | Self::Send(_)
+            | Self::Waited(_)
             | Self::Cancel(_) => None,
         }
     }

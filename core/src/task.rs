@@ -29,7 +29,10 @@ use crate::{
     http::ResponseHead,
     id::{Hash, NodeId, VersionId},
     metrics::Metrics,
-    node::control::{Command, Refusal, Report},
+    node::{
+        control::{Command, Refusal, Report},
+        pace::Operation,
+    },
     rpc::AdminCall,
     rpc::Origin,
     s3::intake::{BodyError, Intake},
@@ -60,6 +63,7 @@ struct Airlock {
 
 struct Slot {
     what: &'static str,
+    operation: Option<Operation>,
     /// The node that is to do it, for what any node can do.
     at: Option<NodeId>,
     since: Instant,
@@ -103,11 +107,11 @@ impl Cx {
     }
 
     fn issue<T>(self, effect: Effect) -> Wait<T> {
-        let (what, at) = (effect.name(), effect.at());
+        let (what, at, operation) = (effect.name(), effect.at(), Operation::of(&effect));
         let id = self.emit(effect);
         inside(|a| {
             let since = a.now.mono;
-            a.slots.insert(id, Slot { what, at, since, done: None });
+            a.slots.insert(id, Slot { what, operation, at, since, done: None });
         });
         Wait { id, done: false, _answer: PhantomData }
     }
@@ -391,7 +395,7 @@ impl Task {
     /// The same task of the node `me`, which counts in these metrics how long it waits.
     #[must_use]
     pub fn metered(self, me: NodeId, metrics: Arc<Metrics>) -> Self {
-        Self { meter: Some(Meter { me, metrics }), ..self }
+        Self { meter: Some(Meter::new(me, metrics)), ..self }
     }
 
     /// What the task's calls to other nodes are marked with.
@@ -413,8 +417,13 @@ impl Task {
     pub fn handle_event(&mut self, now: Now, id: EffectId, completion: Completion) {
         let airlock = self.airlock.as_deref_mut().expect("not inside a step");
         if let Some(slot) = airlock.slots.get_mut(&id) {
-            if let Some(meter) = &self.meter {
-                meter.done(slot.what, slot.at, (slot.since, now.mono), &completion);
+            if let Some(meter) = &mut self.meter {
+                meter.done(
+                    (slot.what, slot.operation),
+                    slot.at,
+                    (slot.since, now.mono),
+                    &completion,
+                );
             }
             airlock.moved.received += received(&completion);
             slot.done = Some(completion);
@@ -445,11 +454,22 @@ impl Task {
     /// The next effect to perform. Poll until `None` after `start` and after every `handle_*`.
     #[must_use]
     pub fn poll_effect(&mut self) -> Option<(EffectId, Effect)> {
-        let (id, effect) = self.lock().out.pop_front()?;
+        let Some((id, effect)) = self.lock().out.pop_front() else { return self.tell() };
         if let Some(meter) = &self.meter {
             meter.begun(&effect);
         }
         Some((id, effect))
+    }
+
+    /// Tells the node how long a task has waited that somebody waits for.
+    fn tell(&mut self) -> Option<(EffectId, Effect)> {
+        let ended = self.is_done();
+        let airlock = self.airlock.as_deref_mut().expect("not inside a step");
+        airlock.request.as_ref()?;
+        let waits = self.meter.as_mut()?.tell(airlock.now.mono, ended)?;
+        let id = EffectId(airlock.next);
+        airlock.next += 1;
+        Some((id, Effect::Waited(waits)))
     }
 
     /// When the task wants [`Task::handle_timeout`], and why. May change after every `handle_*`.

@@ -78,12 +78,12 @@ pub struct Ring {
 /// How much of the machine background work may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pace {
-    /// A tenth of the time.
+    /// A tenth of the time, and next to nothing while there are requests.
     Idle,
-    /// Half of the time, or less if it finds disk and network busy.
+    /// Half of the time, and less while requests wait longer than usual.
     #[default]
     Normal,
-    /// All of it: there is nobody to yield to.
+    /// All of it, or nearly: there is nobody to yield to.
     Fast,
 }
 

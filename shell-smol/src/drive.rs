@@ -165,6 +165,10 @@ impl Driver<'_> {
             }
             Effect::Open(intake) => self.client().open(intake),
             Effect::Respond { head, body } => self.client().respond(head, body),
+            Effect::Waited(waits) => {
+                let now = self.host.clock.now();
+                self.host.with_node(|node| node.waited(now, &waits));
+            }
             Effect::Pull { block, inline } => match self.client().pump.take() {
                 None => {
                     self.done.push((id, Completion::Pulled(Err(BodyError::Incomplete))));

@@ -194,6 +194,10 @@ impl Driver<'_> {
                 self.client().pump.as_mut().expect("opened before it is read").open(intake);
             }
             Effect::Respond { head, body } => self.client().respond(head, body),
+            Effect::Waited(waits) => {
+                let now = self.host.clock.now();
+                self.host.with_node(|node| node.waited(now, &waits));
+            }
             Effect::Pull { block, inline } => match self.client().pump.take() {
                 None => self.done.push((id, Completion::Pulled(Err(BodyError::Incomplete)))),
                 Some(mut pump) => self.start(id, async move {

@@ -110,6 +110,7 @@ impl Host {
             | Effect::Collect { .. }
             | Effect::Respond { .. }
             | Effect::Send(_)
+            | Effect::Waited(_)
             | Effect::Cancel(_)) => panic!("{other:?} is the driver's"),
         }
     }

@@ -171,6 +171,7 @@ pub fn weigh_effect(effect: &Effect) -> u64 {
         Effect::Chore(_) => 2,
         Effect::Snapshot(_) => 9,
         Effect::Control(_) => 7,
+        Effect::Waited(_) => 10,
         Effect::Ask { call, .. } => 8 ^ (call.parameters.len() as u64) << 8,
         Effect::Open(_) => 3,
         Effect::Pull { .. } => 4,
@@ -236,6 +237,7 @@ pub fn describe(effect: &Effect) -> String {
         | Effect::Chore(_)
         | Effect::Snapshot(_)
         | Effect::Control(_)
+        | Effect::Waited(_)
         | Effect::Ask { .. }
         | Effect::Open(_)
         | Effect::Pull { .. }

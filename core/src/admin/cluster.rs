@@ -29,7 +29,7 @@ const MEETING: Duration = Duration::from_secs(5);
 pub(super) async fn status(cx: Cx) -> Result<Status, Error> {
     match cx.control(Command::Status).await? {
         Report::Status(status) => Ok(*status),
-        Report::Done | Report::Applied(_) | Report::Skipped(_) => {
+        Report::Done | Report::Applied(_) | Report::Skipped(_) | Report::Rest(_) => {
             Err(Error::internal("the node answered something else than its status"))
         }
     }

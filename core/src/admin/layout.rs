@@ -285,7 +285,7 @@ pub(super) async fn apply(cx: Cx, view: &View, which: Version) -> Result<Value, 
                 "plan": plan_json(&plan),
             }))
         }
-        Report::Done | Report::Status(_) | Report::Skipped(_) => {
+        Report::Done | Report::Status(_) | Report::Skipped(_) | Report::Rest(_) => {
             Err(Error::internal("the node answered something else than a plan"))
         }
     }
@@ -313,7 +313,7 @@ pub(super) async fn skip_dead(cx: Cx, skip: Skip) -> Result<Value, Error> {
             let synced = if missing_data { ids.clone() } else { Vec::new() };
             Ok(json!({ "ackUpdated": ids, "syncUpdated": synced }))
         }
-        Report::Done | Report::Status(_) | Report::Applied(_) => {
+        Report::Done | Report::Status(_) | Report::Applied(_) | Report::Rest(_) => {
             Err(Error::internal("the node answered something else than a list of nodes"))
         }
     }

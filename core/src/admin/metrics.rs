@@ -51,6 +51,7 @@ pub(super) fn text(view: &View, status: &Status, rows: &[u64]) -> String {
     tables(&mut page, metrics, &sizes);
     storage(&mut page, metrics);
     jobs(&mut page, status);
+    pace(&mut page, status);
     page.finish()
 }
 
@@ -238,6 +239,18 @@ fn jobs(page: &mut Page, status: &Status) {
     }
     for line in &status.jobs {
         page.sample(&family::JOB_ERRORS, &[line.job.name()], line.errors);
+    }
+}
+
+fn pace(page: &mut Page, status: &Status) {
+    let pace = &status.pace;
+    page.sample(&family::PACE_FACTOR, &[], pace.factor);
+    page.sample(&family::PACE_REST, &[], pace.rest.as_secs_f64());
+    for waited in &pace.waits {
+        page.sample(&family::PACE_RECENT, &[waited.operation.name()], waited.recent.as_secs_f64());
+    }
+    for waited in &pace.waits {
+        page.sample(&family::PACE_USUAL, &[waited.operation.name()], waited.usual.as_secs_f64());
     }
 }
 

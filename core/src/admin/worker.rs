@@ -16,7 +16,7 @@ use crate::{
         scrub, snapshot,
         variables::{self, SetError, Variable},
     },
-    node::{control::Command, status::JobError},
+    node::{control::Command, pace::PaceStatus, status::JobError},
     placement::explain::Bytes,
     task::Cx,
     time::{Instant, Timestamp},
@@ -154,8 +154,9 @@ pub(super) async fn list(cx: Cx, view: &View, filter: Option<Filter>) -> Result<
         let queue = (job.job == Job::Fetch).then_some(resync.queued);
         let errors = (job.job == Job::Fetch).then_some(resync.errors);
         let wait = job.due.map(|due| due.since(now.mono).as_secs());
-        let mut freeform: Vec<String> =
-            wait.map(|secs| format!("next run in {secs} s")).into_iter().collect();
+        let pace = busy.then(|| pace_text(&status.pace)).flatten();
+        let wait = wait.map(|secs| format!("next run in {secs} s"));
+        let mut freeform: Vec<String> = wait.into_iter().chain(pace).collect();
         let left = match job.job {
             Job::Fetch => resync.time_left,
             Job::Scrub => scrub.left,
@@ -190,7 +191,8 @@ pub(super) async fn list(cx: Cx, view: &View, filter: Option<Filter>) -> Result<
             "errors": job.errors,
             "consecutiveErrors": job.failures,
             "lastError": job.last_error.as_ref().map(|error| last_error(error, now.mono)),
-            "tranquility": Value::Null,
+            // How many times as long as a step took it rests.
+            "tranquility": rests(job.job).then_some(status.pace.times()),
             "progress": progress,
             "queueLength": queue,
             "persistentErrors": errors,
@@ -322,6 +324,31 @@ fn resync_text(resync: &Resync) -> Option<String> {
         let bytes = Bytes(resync.bytes_left);
         format!("{bytes}{} left", left.unwrap_or_default())
     })
+}
+
+/// Whether a job rests between its steps by the measured pace. A snapshot's copy goes by the pace that is set alone.
+fn rests(job: Job) -> bool {
+    match job {
+        Job::Queue
+        | Job::Intents
+        | Job::Uploads
+        | Job::Orphans
+        | Job::Scrub
+        | Job::Fetch
+        | Job::Sync
+        | Job::Offload
+        | Job::Repair => true,
+        Job::Snapshot => false,
+    }
+}
+
+/// Why background work is slow, if it is because requests wait.
+fn pace_text(pace: &PaceStatus) -> Option<String> {
+    let slowest = pace.slowest().filter(|_| pace.factor > 1)?;
+    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+    let (name, recent, usual) =
+        (slowest.operation.name(), millis(slowest.recent), millis(slowest.usual));
+    Some(format!("yields to requests: {name} takes {recent:.1} ms, usually {usual:.1} ms"))
 }
 
 fn scrub_text(scrub: &scrub::Status, now: Timestamp) -> Vec<String> {

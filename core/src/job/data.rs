@@ -6,6 +6,7 @@ use crate::{
     effect::PeerError,
     flow::Window,
     id::{Position, VersionId},
+    node::pace::Work,
     quorum,
     s3::ingest::unrefer,
     store::{Batch, Op, Table},
@@ -53,7 +54,7 @@ pub(super) async fn drop_data(
         if page.next.is_none() {
             return Ok(());
         }
-        rest(cx, began, 1).await;
+        rest(cx, Work::Owed, began, 1).await;
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     effect::PeerError,
     id::{NodeId, Position, VersionId},
+    node::pace::Work,
     quorum,
     s3::ingest::intent_row,
     store::{Batch, Guard, Op, Outcome, Table},
@@ -45,7 +46,7 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
         }
         let Some(next) = page.next else { break };
         from = next;
-        rest(cx, began, 1).await;
+        rest(cx, Work::Upkeep, began, 1).await;
     }
     if dropped > 0 {
         log::info!("dropped {dropped} uploads that an earlier run of this node left unfinished");

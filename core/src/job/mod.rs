@@ -2,8 +2,8 @@
 //!
 //! Each job is a flow of its own, driven like a request. A job may be broken off at any moment, by a crash or a stop, and is
 //! simply run again: every step is idempotent, and leaves rows that lead to what is still to be done. What a job holds in
-//! memory is bounded by a page, whatever the store holds. Jobs yield to requests: after each page they rest for at least as
-//! long as it has taken, so that work which finds the disk busy slows down by itself.
+//! memory is bounded by a page, whatever the store holds. Jobs yield to requests: after each page they rest for as
+//! long as [`crate::node::pace`] says, which measures how long requests wait.
 //!
 //! When which job runs is decided by [`crate::node`].
 
@@ -36,6 +36,10 @@ use std::{
 use crate::{
     effect::PeerError,
     id::Position,
+    node::{
+        control::{Command, Report},
+        pace::{Ask, Turn, Work},
+    },
     quorum,
     seed::Seed,
     store::{Batch, Op, Outcome, Read, StoreError, Table},
@@ -160,14 +164,40 @@ pub type Slot = Arc<OnceLock<Ended>>;
 /// waits longer for its turn.
 const PAGE: usize = 256;
 
-/// The longest rest between two pages.
-const REST_MAX: Duration = Duration::from_secs(10);
+/// Rests after what was begun at `began`, for as long as [`crate::node::pace`] says: where requests wait no longer than usual, and
+/// the operator has said nothing, `times` as long as that has taken.
+async fn rest(cx: Cx, work: Work, began: Instant, times: u32) {
+    let taken = cx.now().mono.since(began).saturating_mul(times);
+    let mut rested = Duration::ZERO;
+    loop {
+        let ask = Ask { work, took: taken, rested };
+        let Turn { rest, again } = match cx.control(Command::Rest(ask)).await {
+            Ok(Report::Rest(turn)) => turn,
+            other => panic!("asked how long to rest, the node answered {other:?}"),
+        };
+        if !rest.is_zero() {
+            cx.sleep(rest, Reason("yielding to requests")).await;
+        }
+        rested += rest;
+        if !again {
+            return;
+        }
+    }
+}
 
-/// Rests `times` as long as what was begun at `began` has taken.
-async fn rest(cx: Cx, began: Instant, times: u32) {
-    let taken = cx.now().mono.since(began);
-    let rest = taken.saturating_mul(times).min(REST_MAX);
-    cx.sleep(rest, Reason("yielding to requests")).await;
+/// The answer to a job that asks how long to rest: not at all.
+#[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm)]
+pub(crate) fn unrested(command: Command) -> crate::effect::Completion {
+    use crate::effect::Completion;
+
+    match command {
+        Command::Rest(_) => {
+            let turn = Turn { rest: Duration::ZERO, again: false };
+            Completion::Control(Ok(Report::Rest(turn)))
+        }
+        other => panic!("{other:?} is not a job's"),
+    }
 }
 
 /// A page of a range of rows.

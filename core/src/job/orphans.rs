@@ -8,6 +8,7 @@ use crate::{
     block::chore::{Chore, ChoreReport},
     effect::PeerError,
     id::Hash,
+    node::pace::Work,
     quorum,
     store::Table,
     table::key,
@@ -38,7 +39,7 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
                 }
             }
         }
-        rest(cx, began, 2).await;
+        rest(cx, Work::Upkeep, began, 2).await;
     }
     if removed + failed > 0 {
         log::info!("orphans: {removed} of {seen} blocks removed, {failed} could not be");

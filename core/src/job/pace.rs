@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::rest;
 use crate::{
+    node::pace::Work,
     task::Cx,
     time::Instant,
     view::{Pace, View},
@@ -39,13 +40,8 @@ impl Slice {
         }
     }
 
-    /// Rests after what was begun at `began`: work that finds disk or network busy takes longer, and so rests longer.
+    /// Rests after what was begun at `began`.
     pub(super) async fn rest(self, cx: Cx, began: Instant) {
-        let times = match self.pace {
-            Pace::Idle => 9,
-            Pace::Normal => 1,
-            Pace::Fast => return,
-        };
-        rest(cx, began, times).await;
+        rest(cx, Work::Upkeep, began, 1).await;
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     effect::PeerError,
     flow::Window,
     id::{Hash, Position, VersionId},
+    node::pace::Work,
     quorum,
     store::{Op, StoreError, Table},
     table::{self, block::BlockCountRow, key, queue::Job},
@@ -111,7 +112,7 @@ async fn range(
         side_by_side(cx, view, others).await?;
         let Some(next) = page.next else { return Ok(verdict) };
         from = next;
-        rest(cx, began, 1).await;
+        rest(cx, Work::Owed, began, 1).await;
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     block::chore::{Chore, ChoreReport, Soundness},
     effect::PeerError,
     id::Hash,
+    node::pace::Work,
     quorum,
     store::{Batch, Guard, Op, Read, Table},
     table::{self, block::BlockCountRow, key, queue::Job},
@@ -31,7 +32,7 @@ pub(super) const KEY: &[u8] = b"scrub";
 /// Blocks checked between two commits of the position; as many are checked again after a crash.
 const PAGE: usize = 32;
 
-/// How long the scrub rests after each block, in times of what that block took: it never has more than a third of the disk.
+/// How long the scrub rests after each block, in times of what that block took: unless it is in a hurry, it has a third of the disk.
 const REST: u32 = 2;
 
 /// How far the scrub has come: the value of the row at [`KEY`].
@@ -275,7 +276,7 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
             row.checked += 1;
             row.bad += u64::from(!check(cx, view, *block).await?);
             row.after = Some(*block);
-            rest(cx, began, REST).await;
+            rest(cx, Work::Upkeep, began, REST).await;
         }
         let caught_up = page.len() < PAGE;
         row.ended = caught_up && target.is_none();

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     effect::PeerError,
     id::{Position, VersionId},
+    node::pace::Work,
     quorum,
     s3::ingest::intent_row,
     store::{Op, Read, Table},
@@ -266,7 +267,7 @@ impl Whose<'_> {
             if page.next.is_none() {
                 return Ok(());
             }
-            rest(self.cx, began, 1).await;
+            rest(self.cx, Work::Owed, began, 1).await;
         }
     }
 
@@ -287,7 +288,7 @@ impl Whose<'_> {
             if page.next.is_none() {
                 return Ok(());
             }
-            rest(self.cx, began, 1).await;
+            rest(self.cx, Work::Owed, began, 1).await;
         }
     }
 }

@@ -4,6 +4,7 @@ use super::{Verdict, rest, scan, scan_local};
 use crate::{
     effect::PeerError,
     id::{BucketId, Position},
+    node::pace::Work,
     quorum,
     store::{Batch, Guard, Op, Outcome, Table},
     table::{self, access::BucketRow, key, upload::UploadRow},
@@ -40,7 +41,7 @@ pub(super) async fn run(cx: Cx, view: &View) -> Result<Verdict, PeerError> {
         }
         let Some(next) = page.next else { return Ok(verdict) };
         from = next;
-        rest(cx, began, 1).await;
+        rest(cx, Work::Upkeep, began, 1).await;
     }
 }
 
@@ -74,7 +75,7 @@ async fn abort_all(
         }
         let Some(next) = page.next else { return Ok(verdict) };
         from = next;
-        rest(cx, began, 1).await;
+        rest(cx, Work::Upkeep, began, 1).await;
     }
 }
 

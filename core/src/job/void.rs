@@ -10,6 +10,7 @@ use super::{PAGE, commit, commit_local, data, remove, rest, scan, scan_local, up
 use crate::{
     effect::PeerError,
     id::{Hash, NodeId, Position, VersionId},
+    node::pace::Work,
     quorum,
     s3::ingest::{intent_row, unrefer},
     store::{Read, Table},
@@ -156,7 +157,7 @@ async fn clear(cx: Cx, view: &View, listed: Listed) -> Result<(), PeerError> {
         if page.next.is_none() {
             return Ok(());
         }
-        rest(cx, began, 1).await;
+        rest(cx, Work::Owed, began, 1).await;
     }
 }
 

@@ -128,6 +128,11 @@ families! {
     JOB_RUNNING = "mews_job_running" Gauge ["worker"] "Whether a background job runs now.";
     JOB_FAILURES = "mews_job_failures" Gauge ["worker"] "How often in a row a background job has failed or left something to be tried again.";
     JOB_ERRORS = "mews_job_errors_total" Counter ["worker"] "How often a background job has failed or left something to be tried again.";
+
+    PACE_FACTOR = "mews_pace_rest_factor" Gauge [] "How many times as long as a step of background work has taken it rests after it, at the pace normal: 1, and more while requests wait longer than usual.";
+    PACE_REST = "mews_pace_rest_seconds" Gauge [] "How long the background job that asked last rests.";
+    PACE_RECENT = "mews_pace_wait_recent_seconds" Gauge ["operation"] "How long a request has waited lately for the database, the disk, or another node (Remote), smoothed; 0 before the first.";
+    PACE_USUAL = "mews_pace_wait_usual_seconds" Gauge ["operation"] "How long that usually takes here. Background work rests longer while the recent wait is more than twice that.";
 }
 
 /// The families as a table in Markdown: the reference that `mews metrics list` prints.

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Contact, Node, status::Status};
+use super::{
+    Contact, Node,
+    pace::{Ask, Turn},
+    status::Status,
+};
 use crate::{
     id::{ClusterId, NodeId},
     job::Job,
@@ -59,10 +63,12 @@ pub enum Command {
         /// Also give up the data that only they have.
         missing_data: bool,
     },
-    /// Let background work go by this from now on → [`Report::Done`]. Runs under way go on as they are.
+    /// Let background work go by this from now on → [`Report::Done`]. Runs under way go on as they are, at the new pace.
     Tune(Tuning),
     /// Run a job as soon as its slot is free → [`Report::Done`].
     Start(Job),
+    /// Say how long a job rests now → [`Report::Rest`].
+    Rest(Ask),
 }
 
 /// What the machine answers.
@@ -76,6 +82,8 @@ pub enum Report {
     Applied(Box<Plan>),
     /// These are no longer waited for.
     Skipped(Vec<NodeId>),
+    /// How long the job rests.
+    Rest(Turn),
 }
 
 /// Why the machine does not do it.
@@ -147,6 +155,7 @@ impl Node {
         let wall = now.wall;
         match command {
             Command::Status => return Ok(Report::Status(Box::new(self.status(now)))),
+            Command::Rest(ask) => return Ok(Report::Rest(self.rest(now, ask))),
             Command::Connect(contacts) => {
                 for contact in contacts {
                     self.connect(now, contact);

@@ -8,6 +8,7 @@ mod jobs;
 pub mod layouts;
 mod links;
 mod membership;
+pub mod pace;
 mod peers;
 mod publish;
 mod schedule;
@@ -40,6 +41,7 @@ use gossip::{Card, Space};
 use jobs::{JOB_GRACE, Running};
 use layouts::Layouts;
 use membership::{Heard, Membership};
+use pace::Pacer;
 use schedule::Schedule;
 
 pub use links::LinkId;
@@ -154,6 +156,7 @@ pub struct Node {
     membership: Membership,
     layouts: Layouts,
     schedule: Schedule,
+    pacer: Pacer,
     tokens: Arc<Tokens>,
     /// The layout that a sync was last hastened for.
     hastened: u64,
@@ -194,6 +197,7 @@ impl Node {
             membership,
             layouts,
             schedule: Schedule::new(now.mono, snapshots),
+            pacer: Pacer::new(now.mono),
             tokens: Arc::default(),
             hastened: 0,
             synced_at: now.mono,
@@ -347,8 +351,9 @@ impl Node {
     }
 
     /// Begins a request. The task is to be driven to its end, and then to be [released](Node::released).
-    pub fn admit(&mut self, _now: Now, head: RequestHead) -> Task {
+    pub fn admit(&mut self, now: Now, head: RequestHead) -> Task {
         self.requests += 1;
+        self.pacer.request(now.mono);
         let (view, seed) = (Arc::clone(&self.view), self.seed.child());
         let origin = self.layouts.begin(false);
         let refusal = if self.requests > REQUESTS_MAX {
@@ -400,6 +405,7 @@ impl Node {
     /// A request has ended, however it did. Call once for each [`Node::admit`], with its [`Task::origin`].
     pub fn released(&mut self, now: Now, origin: Origin) {
         self.requests = self.requests.checked_sub(1).expect("each request is released once");
+        self.pacer.request(now.mono);
         self.task_ended(now, origin);
     }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Contact, Node, gossip::Space, links::LinkId};
+use super::{Contact, Node, gossip::Space, links::LinkId, pace::PaceStatus};
 use crate::{
     id::NodeId,
     job::Job,
@@ -29,6 +29,8 @@ pub struct Status {
     pub places: Vec<PlaceStatus>,
     /// Background work on this node.
     pub jobs: Vec<JobStatus>,
+    /// How long that rests.
+    pub pace: PaceStatus,
     /// Requests of clients in flight.
     pub requests: usize,
     /// Requests of other nodes in flight.
@@ -164,6 +166,7 @@ impl Node {
             nodes,
             places: self.membership.places().collect(),
             jobs: self.schedule.lines().collect(),
+            pace: self.pacer.status(self.view.config.tuning.pace),
             requests: self.requests,
             served: self.served,
             now,

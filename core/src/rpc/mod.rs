@@ -234,6 +234,7 @@ pub fn call(effect: Effect, origin: Origin) -> Option<Call> {
         | Effect::Collect { .. }
         | Effect::Respond { .. }
         | Effect::Send(_)
+        | Effect::Waited(_)
         | Effect::Cancel(_) => return None,
     };
     let blocks = matches!(request, Request::StoreBlock { .. } | Request::LoadBlock { .. });

@@ -6,6 +6,7 @@ use crate::{
     effect::{Chunk, Completion, Effect},
     id::NodeId,
     metrics::Metrics,
+    node::pace::{Operation, WINDOW, Waits},
     time::Instant,
 };
 
@@ -20,11 +21,18 @@ pub struct Moved {
 
 /// Where a task counts how long it waits for what.
 pub(super) struct Meter {
-    pub me: NodeId,
-    pub metrics: Arc<Metrics>,
+    me: NodeId,
+    metrics: Arc<Metrics>,
+    waits: Waits,
+    /// When the waits were last told.
+    told: Instant,
 }
 
 impl Meter {
+    pub fn new(me: NodeId, metrics: Arc<Metrics>) -> Self {
+        Self { me, metrics, waits: Waits::default(), told: Instant::default() }
+    }
+
     /// An effect is about to be performed.
     pub fn begun(&self, effect: &Effect) {
         if effect.at().is_some_and(|at| at != self.me) {
@@ -34,8 +42,8 @@ impl Meter {
 
     /// An effect that was to happen `at` a node has been waited for from `since` until now.
     pub fn done(
-        &self,
-        what: &'static str,
+        &mut self,
+        (what, operation): (&'static str, Option<Operation>),
         at: Option<NodeId>,
         (since, now): (Instant, Instant),
         completion: &Completion,
@@ -46,6 +54,20 @@ impl Meter {
             Some(_) => self.metrics.rpc.of(what).answered(took, completion.failure()),
             None => {}
         }
+        let operation = if at == Some(self.me) { operation } else { at.map(|_| Operation::Remote) };
+        // One that failed was not waited for as long as it takes.
+        if let Some(operation) = operation.filter(|_| completion.failure().is_none()) {
+            self.waits.add(operation, took);
+        }
+    }
+
+    /// What is to be told of the waits: all at the task's end, and what there is by now every second.
+    pub fn tell(&mut self, now: Instant, ended: bool) -> Option<Waits> {
+        if self.waits.is_empty() || !(ended || now >= self.told.after(WINDOW)) {
+            return None;
+        }
+        self.told = now;
+        Some(std::mem::take(&mut self.waits))
     }
 }
 

@@ -1,7 +1,10 @@
 //! What a task does with its effects, its timers and its client.
 
 use super::*;
-use crate::flow::{Either, either};
+use crate::{
+    flow::{Either, either},
+    node::pace::Waits,
+};
 
 const HERE: NodeId = NodeId([1; 32]);
 
@@ -103,4 +106,53 @@ fn the_same_seed_gives_the_same_ids() {
 fn tasks_may_move_between_threads() {
     fn is_send<T: Send>() {}
     is_send::<Task>();
+}
+
+/// Lets a task read for this long, for somebody or for nobody; what it tells of its waits until its end.
+fn told(serves: bool, reads: &[u64]) -> Vec<(u64, Waits)> {
+    let count = reads.len();
+    let mut task = Task::new("test", Seed::new([0; 32]), |cx| async move {
+        if serves {
+            cx.serves("1F");
+        }
+        for _ in 0..count {
+            get(cx).await.expect("rows");
+        }
+    });
+    task = task.metered(HERE, Arc::default());
+    let (mut now, mut told) = (0, Vec::new());
+    task.start(at(now));
+    let mut reads = reads.iter();
+    while let Some((id, effect)) = task.poll_effect() {
+        match effect {
+            Effect::Read { .. } => {
+                // A second look finds nothing more to tell.
+                if let Some((_, Effect::Waited(waits))) = task.poll_effect() {
+                    told.push((now, waits));
+                }
+                now += reads.next().expect("one for each read") * 1_000_000;
+                task.handle_event(at(now), id, rows());
+            }
+            Effect::Waited(waits) => told.push((now, waits)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(task.is_done());
+    told
+}
+
+#[test]
+fn a_task_that_serves_somebody_tells_every_second_and_in_the_end_how_long_it_has_waited() {
+    let sum = |reads: &[u64]| {
+        let mut waits = Waits::default();
+        for millis in reads {
+            waits.add(Operation::Read, Duration::from_millis(*millis));
+        }
+        waits
+    };
+    let second = 1_000_000_000;
+    let expected = vec![(second, sum(&[400, 600])), (second + second / 2, sum(&[500]))];
+    assert_eq!(told(true, &[400, 600, 500]), expected);
+    assert_eq!(told(true, &[]), []);
+    assert_eq!(told(false, &[400, 600, 500]), []);
 }

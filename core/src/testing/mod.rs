@@ -539,6 +539,7 @@ impl Running {
             Effect::Snapshot(_) | Effect::Control(_) | Effect::Ask { .. } => {
                 panic!("no request of S3 asks for this")
             }
+            Effect::Waited(_) => return None,
             Effect::Cancel(_) => unreachable!("taken out when drained"),
         })
     }

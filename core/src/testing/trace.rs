@@ -31,6 +31,7 @@ pub(super) fn describe(effect: &Effect) -> String {
             format!("Respond {} {body}", head.status)
         }
         Effect::Send(bytes) => format!("Send {} B", bytes.len()),
+        Effect::Waited(_) => "Waited".to_owned(),
         Effect::Cancel(_) => "Cancel".to_owned(),
     }
 }

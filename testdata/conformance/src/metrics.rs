@@ -109,7 +109,9 @@ fn page(daemon: &Daemon) -> String {
         let page = String::from_utf8(response.body).expect("text");
         // The page itself is counted after it was made, so the second has it.
         let done = ["garage_local_disk_avail", "api_endpoint=\"Metrics\"", "\"ListObjectsV2\""];
-        if done.iter().all(|sign| page.contains(sign)) {
+        // And what a request waits for is judged by the second.
+        let unjudged = "mews_pace_wait_usual_seconds{operation=\"StoreBlock\"} 0\n";
+        if done.iter().all(|sign| page.contains(sign)) && !page.contains(unjudged) {
             return page;
         }
         assert!(began.elapsed() < PATIENCE, "not all is there:\n{page}");
@@ -160,6 +162,10 @@ fn what_happened_was_counted(page: &str) {
     assert!(value(page, "table_put_request_counter{table_name=\"object\"}") >= 3.0);
     assert!(value(page, "table_size{table_name=\"block_count\"}") >= 3.0);
     assert!(value(page, "mews_commit_batches_sum") >= value(page, "mews_commit_batches_count"));
+    for waited in ["recent", "usual"] {
+        let series = format!("mews_pace_wait_{waited}_seconds{{operation=\"StoreBlock\"}}");
+        assert!(value(page, &series) > 0.0, "{series}");
+    }
     for one in ["cluster_healthy", "cluster_available", "cluster_connected_nodes"] {
         assert_eq!(value(page, one), 1.0, "{one}");
     }

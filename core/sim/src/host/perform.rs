@@ -85,7 +85,7 @@ impl Host {
                 }
                 sent
             }
-            Effect::Open(_) | Effect::Respond { .. } | Effect::Cancel(_) => {
+            Effect::Open(_) | Effect::Respond { .. } | Effect::Waited(_) | Effect::Cancel(_) => {
                 unreachable!("these are not scheduled")
             }
         };

@@ -271,6 +271,10 @@ impl Host {
                 };
                 running.received = Some(Received { head, body, complete });
             }
+            Effect::Waited(waits) => {
+                let now = self.now(world);
+                self.process().node.waited(now, &waits);
+            }
             effect @ (Effect::Read { .. }
             | Effect::Commit { .. }
             | Effect::StoreBlock { .. }

@@ -5,6 +5,7 @@ use crate::{
     effect::PeerError,
     id::{NodeId, Position},
     job::rest,
+    node::pace::Work,
     quorum,
     store::{
         Batch, COLLECTED_KEY, Guard, Op, Outcome, StoreError, Table,
@@ -180,7 +181,7 @@ impl Run<'_> {
                 self.view.metrics.table(table).received.add(count);
                 keys.drain(..rows.len());
             }
-            rest(self.cx, began, 1).await;
+            rest(self.cx, Work::Owed, began, 1).await;
         }
         Ok(())
     }

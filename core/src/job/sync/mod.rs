@@ -16,6 +16,7 @@ use super::{Verdict, commit_local, rest};
 use crate::{
     effect::PeerError,
     id::{NodeId, Position},
+    node::pace::Work,
     quorum,
     store::{
         Op, Read, SYNCED_KEY, Table,
@@ -125,7 +126,7 @@ impl Run<'_> {
                 .collect();
             self.pull(peer, &ranges, &mut answered).await?;
         }
-        rest(self.cx, began, 1).await;
+        rest(self.cx, Work::Owed, began, 1).await;
         let sets = |first: Position| ring.write_sets(first);
         Ok(some.iter().all(|(first, _)| is_enough(self.view, &sets(*first), &answered)))
     }

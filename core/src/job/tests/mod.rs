@@ -29,6 +29,7 @@ use crate::{
     },
     effect::{Completion, Effect, EffectId, Shot},
     id::{Hash, NodeId, VersionId},
+    node::pace::Pacer,
     s3::ingest::{intent_row, list_row},
     store::{
         Snapshot,
@@ -71,6 +72,7 @@ struct World {
     config: Config,
     /// The snapshots of the metadata that there are.
     shots: Vec<Timestamp>,
+    pacer: Pacer,
 }
 
 /// An effect under way, at the point that it has come to.
@@ -112,6 +114,7 @@ impl World {
             ring: None,
             config: Config::default(),
             shots: Vec::new(),
+            pacer: Pacer::new(Now::default().mono),
         };
         world.pass(Duration::from_secs(1_000_000));
         world
@@ -209,6 +212,12 @@ impl World {
                     Shot::Remove { at } => self.shots.retain(|other| *other != at),
                 }
                 Ok(Completion::Snapshots(Ok(self.shots.clone())))
+            }
+            Effect::Control(command) => {
+                let Command::Rest(ask) = *command else { panic!("{command:?} is not a job's") };
+                let (now, pace) = (self.now.mono, self.config.tuning.pace);
+                let turn = self.pacer.rest(now, pace, 0, ask);
+                Ok(Completion::Control(Ok(Report::Rest(turn))))
             }
             other => panic!("{other:?} is not a job's"),
         }

@@ -162,6 +162,7 @@ impl Replicas {
                 }
                 Completion::Committed(outcome.map_err(PeerError::Store))
             }
+            Effect::Control(command) => unrested(*command),
             other => panic!("{other:?} is not a job's about rows"),
         }
     }

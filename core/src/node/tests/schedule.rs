@@ -4,8 +4,7 @@ use super::super::*;
 use crate::{
     effect::{Completion, Effect, PeerError, ResponseBody},
     id::NodeId,
-    job::Job,
-    job::Verdict,
+    job::{Job, Verdict, unrested},
     store::{Answer, Applied, Outcome, StoreError},
     time::Timestamp,
     view::Config,
@@ -52,6 +51,7 @@ fn drive(mut task: Task, now: Now, fails: bool) {
             Effect::Chore(_) => {
                 Completion::Chore(Ok(crate::block::chore::ChoreReport::Files(vec![])))
             }
+            Effect::Control(command) => unrested(*command),
             other => panic!("{other:?} is not a job's"),
         };
         task.handle_event(now, id, completion);
