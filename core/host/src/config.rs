@@ -56,7 +56,9 @@ fn file(path: &str) -> std::io::Result<SecretFile> {
 pub fn check(setup: &Setup) -> Vec<String> {
     let meta = usable("metadata_dir", &setup.meta, true);
     let data = setup.data.iter().map(|dir| usable("data_dir", &dir.path, !dir.read_only));
-    std::iter::once(meta).chain(data).flatten().collect()
+    let snapshots = setup.snapshots.iter();
+    let snapshots = snapshots.map(|dir| usable("metadata_snapshots_dir", dir, true));
+    std::iter::once(meta).chain(data).chain(snapshots).flatten().collect()
 }
 
 /// What is wrong with a directory, if anything is: a missing one is made at the start, if what it would be in allows that.

@@ -186,7 +186,7 @@ impl Node {
         };
         let (peers, seed) = (peers.as_deref(), setup.seed.child());
         let membership = Membership::new(setup.id, card, setup.bootstrap, peers, seed, now);
-        let snapshots = setup.config.snapshot_interval.is_some();
+        let snapshots = setup.config.snapshot_interval;
         let view = View::single(setup.id, setup.boot, setup.config);
         let mut this = Self {
             view: Arc::new(view),

@@ -85,6 +85,8 @@ const PLANS: [Plan; 10] = [
 
 struct Line {
     plan: &'static Plan,
+    /// From the end of a run to the next: as planned, or sooner.
+    every: Duration,
     /// When it is due; `None` while it runs.
     due: Option<Instant>,
     /// It was asked for while it ran: what it was to see may have come after it had looked there.
@@ -101,17 +103,31 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// With or without snapshots made by themselves.
-    pub(super) fn new(now: Instant, snapshots: bool) -> Self {
+    /// With snapshots made by themselves, as often as this, or without.
+    pub(super) fn new(now: Instant, snapshots: Option<Duration>) -> Self {
+        // Whoever wants them more often than the job usually looks wants it to look more often.
+        let most = |plan: &Plan| match plan.job {
+            Job::Snapshot => snapshots.unwrap_or(Duration::MAX),
+            Job::Queue
+            | Job::Intents
+            | Job::Uploads
+            | Job::Orphans
+            | Job::Scrub
+            | Job::Fetch
+            | Job::Sync
+            | Job::Offload
+            | Job::Repair => Duration::MAX,
+        };
         let line = |plan: &'static Plan| Line {
             plan,
-            due: Some(now.after(plan.first)),
+            every: plan.every.min(most(plan)),
+            due: Some(now.after(plan.first.min(most(plan)))),
             again: false,
             failures: 0,
             errors: 0,
             last_error: None,
         };
-        let plans = PLANS.iter().filter(|plan| snapshots || plan.job != Job::Snapshot);
+        let plans = PLANS.iter().filter(|plan| snapshots.is_some() || plan.job != Job::Snapshot);
         Self { lines: plans.map(line).collect() }
     }
 
@@ -131,7 +147,7 @@ impl Schedule {
         let wait = match verdict {
             Verdict::Done | Verdict::Synced { .. } => {
                 line.failures = 0;
-                line.plan.every
+                line.every
             }
             Verdict::Paused => {
                 line.failures = 0;

@@ -125,6 +125,18 @@ pub(super) const TOP: Section = Section {
             "Whether a change of metadata is on the disk before it is acknowledged. If not, it is with the operating system, and on the disk about a second later: nothing is lost when the daemon dies, and up to a second's changes when the machine does.",
         ),
         key(
+            "metadata_auto_snapshot_interval",
+            Words("snapshots are made only when they are asked for (`mews meta snapshot`)"),
+            "\"6h\"",
+            "How often a snapshot of the metadata database is made, from 10s to 366d. The newest two are kept; `mews worker set metadata-snapshots-kept N` keeps another number.",
+        ),
+        key(
+            "metadata_snapshots_dir",
+            Words("`snapshots` in `metadata_dir`"),
+            "\"/mnt/other-disk/mews-snapshots\"",
+            "The directory of snapshots, each as large as the database; made if it is missing.",
+        ),
+        key(
             "data_fsync",
             Value("\"batch\""),
             "\"batch\"",
@@ -286,7 +298,7 @@ pub(super) const DATA_DIR: Section = Section {
 pub(super) const SECTIONS: [&Section; 4] = [&TOP, &S3_API, &S3_WEB, &ADMIN];
 
 /// Keys that files written for Garage may have, and what to do about them here.
-const FOREIGN: [(&str, &str); 12] = [
+const FOREIGN: [(&str, &str); 10] = [
     ("replication_mode", "say replication_factor = N instead"),
     ("db_engine", "there is one engine, so take this out"),
     ("lmdb_map_size", "there is no LMDB here, so take this out"),
@@ -297,8 +309,6 @@ const FOREIGN: [(&str, &str); 12] = [
     ("kubernetes_discovery", "name the peers in bootstrap_peers instead"),
     ("kubernetes_namespace", "name the peers in bootstrap_peers instead"),
     ("block_ram_buffer_max", "memory for blocks follows from the machine, so take this out"),
-    ("metadata_auto_snapshot_interval", "snapshots are not offered yet, so take this out"),
-    ("metadata_snapshots_dir", "snapshots are not offered yet, so take this out"),
 ];
 
 /// What to say about a key that is not one of `section`'s.

@@ -9,7 +9,7 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 
-use core::net::SocketAddr;
+use core::{net::SocketAddr, time::Duration};
 use std::fmt;
 
 use self::{
@@ -40,6 +40,10 @@ const BLOCK_MIN: u64 = 64 << 10;
 
 /// zstd's levels, as far down as is of use.
 const LEVELS: (i64, i64) = (-99, 22);
+
+/// How often snapshots may be made: each reads and writes all of the database.
+const SNAPSHOTS: (Duration, Duration) =
+    (Duration::from_secs(10), Duration::from_secs(366 * 24 * 3600));
 
 /// What the configuration is read from.
 pub struct Source<'a> {
@@ -161,7 +165,7 @@ fn setup(reader: &mut Reader<'_>, source: &Source<'_>, top: Table<'_, '_>) -> Op
         home: None,
         meta: meta.unwrap_or_default(),
         data,
-        snapshots: None,
+        snapshots: path(reader, top, "metadata_snapshots_dir"),
         data_fsync,
         s3,
         rpc,
@@ -204,7 +208,7 @@ fn config(reader: &mut Reader<'_>, top: Table<'_, '_>, s3: Option<Table<'_, '_>>
         block_delay: defaults.block_delay,
         tombstone_delay: defaults.tombstone_delay,
         tuning: defaults.tuning,
-        snapshot_interval: defaults.snapshot_interval,
+        snapshot_interval: reader.span(top, "metadata_auto_snapshot_interval", SNAPSHOTS),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Values out of the file's tree, with the line of everything that is wrong.
 
-use core::net::SocketAddr;
+use core::{net::SocketAddr, time::Duration};
 
 use toml::{
     Spanned,
@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::keys::{Section, full, unknown};
-use crate::size;
+use crate::{size, span};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,6 +187,21 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// A length of time from `low` to `high`, as people write it.
+    pub fn span(
+        &mut self,
+        table: Table<'_, '_>,
+        key: &str,
+        (low, high): (Duration, Duration),
+    ) -> Option<Duration> {
+        let (least, most) = (span::show(low), span::show(high));
+        let must = format!("a time from {least} to {most}, such as \"6h\" or \"1d 12h\"");
+        let read = |value: &DeValue<'_>| {
+            span::parse(value.as_str()?).filter(|span| (low..=high).contains(span))
+        };
+        Some(self.value(table, key, &must, read)?.value)
     }
 
     /// One of some words, and what it stands for.

@@ -136,6 +136,8 @@ fn every_value_comes_through() {
         replication_factor = 2
         consistency_mode = "degraded"
         metadata_fsync = true
+        metadata_auto_snapshot_interval = "1d 12h"
+        metadata_snapshots_dir = "/mnt/copies/"
         data_fsync = "each"
         block_size = "4MiB"
         compression_level = "none"
@@ -158,6 +160,7 @@ fn every_value_comes_through() {
         [("/a", 1_500_000_000_000, false), ("/b", 1000, false), ("/c", 1, true)]
     );
     assert_eq!(setup.data_fsync, DataFsync::Each);
+    assert_eq!(setup.snapshots.as_deref(), Some("/mnt/copies"));
     let expected = Config {
         region: "garage".to_owned(),
         region_strict: true,
@@ -166,11 +169,22 @@ fn every_value_comes_through() {
         compression: None,
         consistency: Consistency::Degraded,
         replication_factor: 2,
+        snapshot_interval: Some(Duration::from_secs(36 * 3600)),
         ..Config::default()
     };
     assert_eq!(setup.config, expected);
     let ids = setup.bootstrap.iter().map(|contact| contact.id).collect::<Vec<_>>();
     assert_eq!(ids, [Some(NodeId([0xab; 32])), None]);
+}
+
+#[test]
+fn an_interval_is_a_time_that_makes_sense() {
+    for value in ["\"5s\"", "\"2 years\"", "3600", "\"\"", "\"400d\""] {
+        let text = problems(&format!("{LEAST}metadata_auto_snapshot_interval = {value}\n"));
+        let must =
+            "metadata_auto_snapshot_interval must be a time from 10s to 366d, such as \"6h\"";
+        assert!(text.starts_with("mews.toml:3: ") && text.contains(must), "{value}: {text}");
+    }
 }
 
 #[test]

@@ -242,7 +242,7 @@ fn why_a_job_has_failed_is_told_until_it_fails_again() {
 
 #[test]
 fn a_job_that_is_asked_for_while_it_runs_runs_once_more() {
-    let mut schedule = Schedule::new(Instant(0), true);
+    let mut schedule = Schedule::new(Instant(0), Some(Duration::from_secs(3600)));
     let at = |seconds| Instant(0).after(Duration::from_secs(seconds));
     let sync =
         |schedule: &Schedule| schedule.lines().find(|line| line.job == Job::Sync).unwrap().due;
