@@ -131,24 +131,26 @@ fn everywhere(top: &CommandInfoWithArgs, path: &Path<'_>) -> String {
     format!("\nOptions of every command, explained by `mews --help`: {}\n", names.join(", "))
 }
 
-/// Moves the options that every command has to the front, where `argh` looks for them: people write them anywhere.
+/// Moves the options that every command has to the front, where `argh` looks for them: people write them anywhere. A lone `-`,
+/// which it would take for an option, goes to the end, behind a `--`.
 fn globals_first(
     top: &CommandInfoWithArgs,
     command: &CommandInfoWithArgs,
     words: &[String],
 ) -> Vec<String> {
     let global = |word: &String| globals(top, command).find(|flag| flag.long == word);
-    let (mut front, mut rest) = (Vec::new(), Vec::new());
+    let (mut front, mut rest, mut last) = (Vec::new(), Vec::new(), Vec::new());
     let mut words = words.iter();
     while let Some(word) = words.next() {
         if word == "--" {
-            rest.push(word.clone());
-            rest.extend(words.by_ref().cloned());
+            last.extend(words.by_ref().cloned());
         } else if let Some(flag) = global(word) {
             front.push(word.clone());
             if takes_value(flag) {
                 front.extend(words.next().cloned());
             }
+        } else if word == "-" || (!last.is_empty() && !word.starts_with('-')) {
+            last.push(word.clone());
         } else {
             rest.push(word.clone());
             // The value of an option is no option.
@@ -158,6 +160,10 @@ fn globals_first(
         }
     }
     front.extend(rest);
+    if !last.is_empty() {
+        front.push("--".to_owned());
+        front.extend(last);
+    }
     front
 }
 
@@ -185,6 +191,20 @@ mod tests {
         assert!(!top.json);
         let top = parsed("layout assign n --zone --json --gateway").expect("a zone of that name");
         assert!(!top.json);
+    }
+
+    #[test]
+    fn a_lone_hyphen_is_a_word_and_no_option() {
+        for line in [
+            "json-api ListWorkers - --node self --json",
+            "json-api ListWorkers --node self -",
+            "json-api --node self -- ListWorkers -",
+        ] {
+            let command = parsed(line).expect(line).command;
+            let Some(crate::command::Command::JsonApi(args)) = command else { panic!("{line}") };
+            let words = (args.call.as_str(), args.body.as_deref(), args.node.as_deref());
+            assert_eq!(words, ("ListWorkers", Some("-"), Some("self")), "{line}");
+        }
     }
 
     #[test]

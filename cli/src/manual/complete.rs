@@ -131,13 +131,16 @@ fn names(thing: Thing, target: Target) -> Vec<(String, String)> {
         Thing::Token => admin::tokens(&client),
         Thing::Node => client.get("GetClusterStatus", &[]).map(|status| admin::nodes_of(&status)),
     };
-    let shown = |it: Named| match it.names.into_iter().next() {
+    found.unwrap_or_default().into_iter().flat_map(|it| shown(thing, it)).collect()
+}
+
+/// Each name that something has, with its id.
+fn shown(thing: Thing, Named { id, names }: Named) -> Vec<(String, String)> {
+    if thing == Thing::Node || names.is_empty() {
         // A host may run several nodes.
-        Some(name) if thing == Thing::Node => (it.id, name),
-        Some(name) => (name, it.id),
-        None => (it.id, String::new()),
-    };
-    found.unwrap_or_default().into_iter().map(shown).collect()
+        return vec![(id, names.into_iter().next().unwrap_or_default())];
+    }
+    names.into_iter().map(|name| (name, id.clone())).collect()
 }
 
 #[cfg(test)]

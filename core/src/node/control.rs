@@ -120,7 +120,9 @@ impl std::fmt::Display for Refusal {
             Self::NoSuchVersion(version) => {
                 write!(f, "there is no layout version {version} in force")
             }
-            Self::Myself => write!(f, "the node that is asked cannot do this to itself"),
+            Self::Myself => {
+                write!(f, "the node that is asked cannot do this to itself: ask another one")
+            }
             Self::Unknown(node) => write!(
                 f,
                 "node {node} was never met, and every change would wait for it: connect it first, or force it if it is to come"

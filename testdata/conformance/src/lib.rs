@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod clients;
 pub mod cluster;
+pub mod commands;
 pub mod configured;
 pub mod daemon;
 pub mod http_cases;

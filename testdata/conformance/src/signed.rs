@@ -18,41 +18,86 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const PATH: &AsciiSet = &VALUE.remove(b'/');
 
+/// Somebody who signs.
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    /// The access key.
+    pub id: &'a str,
+    /// Its secret.
+    pub secret: &'a str,
+    /// The bucket that is meant.
+    pub bucket: &'a str,
+}
+
+/// The key and the bucket that every daemon under test has.
+const FIRST: Access<'static> = Access { id: ACCESS_KEY, secret: SECRET_KEY, bucket: BUCKET };
+
 /// The target of a request for `key` in the bucket, good for a minute. `key` may be followed by `?` and a query, already
 /// encoded. The request must have `headers` (names in lower case, in order, none before `host`), which are signed as well.
 pub fn presigned(daemon: &Daemon, method: &str, key: &str, headers: &[(&str, &str)]) -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
-    let now = date::amz(Timestamp(u64::try_from(since.as_millis()).expect("before the year 9999")));
-    let (key, query) = key.split_once('?').unwrap_or((key, ""));
-    let path = format!("/{BUCKET}/{}", utf8_percent_encode(key, PATH));
-    let scope = format!("{}/mews/s3/aws4_request", &now[..8]);
-    let credential = format!("{ACCESS_KEY}/{scope}");
-    let names: Vec<&str> = ["host"].into_iter().chain(headers.iter().map(|(n, _)| *n)).collect();
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-    let mut pairs = vec![
-        "X-Amz-Algorithm=AWS4-HMAC-SHA256".to_owned(),
-        format!("X-Amz-Credential={}", utf8_percent_encode(&credential, VALUE)),
-        format!("X-Amz-Date={now}"),
-        "X-Amz-Expires=60".to_owned(),
-        format!("X-Amz-SignedHeaders={}", names.join("%3B")),
-    ];
-    // In the canonical form, hexadecimal digits are upper case.
-    pairs.extend(query.split('&').filter(|pair| !pair.is_empty()).map(upper_escapes));
-    pairs.sort();
-    let query = pairs.join("&");
-    let canonical = format!(
-        "{method}\n{path}\n{query}\nhost:{}\n{lines}\n{}\nUNSIGNED-PAYLOAD",
-        daemon.s3(),
-        names.join(";")
-    );
-    let hash = digest::digest(&digest::SHA256, canonical.as_bytes());
-    let to_sign = format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{}", hex::encode(hash));
-    let secret = format!("AWS4{SECRET_KEY}").into_bytes();
-    let parts = [&now[..8], "mews", "s3", "aws4_request", &to_sign];
-    let signature = parts.iter().fold(secret, |key, part| {
-        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes()).as_ref().to_vec()
-    });
-    format!("{path}?{query}&X-Amz-Signature={}", hex::encode(signature))
+    FIRST.presigned(daemon, method, key, headers)
+}
+
+impl Access<'_> {
+    /// As [`presigned`], signed by this one.
+    pub fn presigned(
+        &self,
+        daemon: &Daemon,
+        method: &str,
+        key: &str,
+        headers: &[(&str, &str)],
+    ) -> String {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
+        let now =
+            date::amz(Timestamp(u64::try_from(since.as_millis()).expect("before the year 9999")));
+        let (key, query) = key.split_once('?').unwrap_or((key, ""));
+        let path = format!("/{}/{}", self.bucket, utf8_percent_encode(key, PATH));
+        let scope = format!("{}/mews/s3/aws4_request", &now[..8]);
+        let credential = format!("{}/{scope}", self.id);
+        let names: Vec<&str> =
+            ["host"].into_iter().chain(headers.iter().map(|(n, _)| *n)).collect();
+        let lines: String =
+            headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let mut pairs = vec![
+            "X-Amz-Algorithm=AWS4-HMAC-SHA256".to_owned(),
+            format!("X-Amz-Credential={}", utf8_percent_encode(&credential, VALUE)),
+            format!("X-Amz-Date={now}"),
+            "X-Amz-Expires=60".to_owned(),
+            format!("X-Amz-SignedHeaders={}", names.join("%3B")),
+        ];
+        // In the canonical form, hexadecimal digits are upper case.
+        pairs.extend(query.split('&').filter(|pair| !pair.is_empty()).map(upper_escapes));
+        pairs.sort();
+        let query = pairs.join("&");
+        let canonical = format!(
+            "{method}\n{path}\n{query}\nhost:{}\n{lines}\n{}\nUNSIGNED-PAYLOAD",
+            daemon.s3(),
+            names.join(";")
+        );
+        let hash = digest::digest(&digest::SHA256, canonical.as_bytes());
+        let to_sign = format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{}", hex::encode(hash));
+        let secret = format!("AWS4{}", self.secret).into_bytes();
+        let parts = [&now[..8], "mews", "s3", "aws4_request", &to_sign];
+        let signature = parts.iter().fold(secret, |key, part| {
+            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes()).as_ref().to_vec()
+        });
+        format!("{path}?{query}&X-Amz-Signature={}", hex::encode(signature))
+    }
+
+    /// As [`send`], signed by this one.
+    pub fn send(&self, daemon: &Daemon, method: &str, key: &str, body: &[u8]) -> Response {
+        let (target, length) = (self.presigned(daemon, method, key, &[]), body.len());
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
+            daemon.s3()
+        );
+        let mut wire = Wire::connect(daemon.s3());
+        wire.send(&[head.as_bytes(), body].concat());
+        let response = wire.response(method == "HEAD", PATIENCE);
+        let response = response.unwrap_or_else(|silence| panic!("{method} {key}: {silence:?}"));
+        assert!(response.whole, "{method} {key}: the response was cut short");
+        response
+    }
 }
 
 fn upper_escapes(pair: &str) -> String {
@@ -76,17 +121,7 @@ pub fn get(daemon: &Daemon, key: &str) -> Response {
 
 /// Sends one signed request on a connection of its own; panics if no whole response comes.
 pub fn send(daemon: &Daemon, method: &str, key: &str, body: &[u8]) -> Response {
-    let (target, length) = (presigned(daemon, method, key, &[]), body.len());
-    let head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
-        daemon.s3()
-    );
-    let mut wire = Wire::connect(daemon.s3());
-    wire.send(&[head.as_bytes(), body].concat());
-    let response = wire.response(method == "HEAD", PATIENCE);
-    let response = response.unwrap_or_else(|silence| panic!("{method} {key}: {silence:?}"));
-    assert!(response.whole, "{method} {key}: the response was cut short");
-    response
+    FIRST.send(daemon, method, key, body)
 }
 
 /// One connection for many signed requests.

@@ -1,0 +1,79 @@
+//! Buckets and what is in them.
+
+use super::Keeper;
+use crate::{daemon::BUCKET, signed};
+
+pub fn run(keeper: &Keeper) {
+    buckets_are_made_and_named(keeper);
+    keys_are_let_in_and_shut_out(keeper);
+    buckets_are_configured(keeper);
+    objects_are_inspected(keeper);
+    buckets_are_deleted(keeper);
+}
+
+fn buckets_are_made_and_named(keeper: &Keeper) {
+    keeper.hears(&["bucket", "create", "photos"], "mews bucket allow photos --key KEY");
+    keeper.is_refused(&["bucket", "create", "photos"], 1, "photos");
+    keeper.hears(&["bucket", "list"], "photos");
+    keeper.hears(&["bucket", "info", "pho"], "holds    0 objects");
+    keeper.hears(&["bucket", "alias", "photos", "pictures"], "is called pictures now, too.");
+    keeper.hears(&["bucket", "alias", "photos", "mine", "--local", "phone"], "for the key");
+    keeper.hears(&["bucket", "list"], "pictures, mine (for ");
+    keeper.hears(&["bucket", "info", "pictures"], "photos, pictures");
+    keeper.hears(&["bucket", "unalias", "pictures"], "no longer called pictures");
+    keeper.hears(&["bucket", "unalias", "mine", "--local", "phone"], "no longer called mine");
+    keeper.is_refused(&["bucket", "unalias", "pictures"], 1, "no bucket is called pictures");
+    keeper.is_refused(&["bucket", "info", "fotos"], 1, "Is photos meant?");
+}
+
+fn keys_are_let_in_and_shut_out(keeper: &Keeper) {
+    let allow = ["bucket", "allow", "photos", "--key", "phone"];
+    keeper.is_refused(&allow, 2, "say what: --read, --write, --owner");
+    keeper.hears(&[&allow[..], &["--read", "--write"]].concat(), "(phone) may: read, write.");
+    keeper.hears(&["key", "info", "phone"], "photos  read, write");
+    let deny = ["bucket", "deny", "photos", "--key", "phone", "--write"];
+    keeper.hears(&deny, "(phone) may: read.");
+    keeper.hears(&["bucket", "info", "photos"], "phone  read");
+    let nobody = ["bucket", "allow", "photos", "--key", "nobody", "--read"];
+    keeper.is_refused(&nobody, 1, "no access key is called nobody. See `mews key list`");
+}
+
+fn buckets_are_configured(keeper: &Keeper) {
+    let quotas = ["bucket", "set-quotas", "photos"];
+    keeper.hears(&[&quotas[..], &["--max-size", "10GiB"]].concat(), "holds at most 10.0 GiB.");
+    let both = "holds at most 10.0 GiB and 5 objects.";
+    keeper.hears(&[&quotas[..], &["--max-objects", "5"]].concat(), both);
+    let size = ["--max-size", "none"];
+    keeper.hears(&[&quotas[..], &size].concat(), "holds at most 5 objects.");
+    keeper.is_refused(&quotas, 2, "say --max-size, --max-objects, or both");
+    let website = ["bucket", "website", "photos"];
+    let allow = ["--allow", "--error", "404.html"];
+    keeper.hears(&[&website[..], &allow].concat(), "is served as a website.");
+    keeper.hears(&["bucket", "info", "photos"], "yes, index index.html, errors 404.html");
+    keeper.hears(&[&website[..], &["--deny"]].concat(), "is not served as a website.");
+    keeper.is_refused(&website, 2, "say --allow");
+}
+
+fn objects_are_inspected(keeper: &Keeper) {
+    assert_eq!(signed::put(&keeper.daemon, "a//b", &[3; 1 << 20]).status, 200);
+    let object = ["bucket", "inspect-object", BUCKET, "a//b"];
+    keeper.hears(&object, "1.0 MiB");
+    let json = keeper.json(&object);
+    let block = json["versions"][0]["blocks"][0]["hash"].as_str().expect("a block").to_owned();
+    keeper.hears(&object, &block);
+    keeper.hears(&["block", "info", &block], "on disk");
+    keeper.is_refused(&["bucket", "inspect-object", BUCKET, "none"], 1, "none");
+    let begun = signed::send(&keeper.daemon, "POST", "begun?uploads=", b"");
+    assert_eq!(begun.status, 200);
+    let clean_up = ["bucket", "cleanup-incomplete-uploads", BUCKET, "photos"];
+    keeper.hears(&clean_up, "conformance: 0 uploads aborted.\nphotos: 0 uploads aborted.\n");
+    keeper.hears(&[&clean_up[..], &["--older-than", "0s"]].concat(), ": 1 uploads aborted.\n");
+}
+
+fn buckets_are_deleted(keeper: &Keeper) {
+    keeper.is_refused(&["bucket", "delete", "photos"], 2, "deletes the bucket photos for good");
+    keeper.is_refused(&["bucket", "delete", "phot", "--yes"], 1, "write its whole name");
+    keeper.is_refused(&["bucket", "delete", BUCKET, "--yes"], 1, "2 objects");
+    keeper.hears(&["bucket", "delete", "photos", "--yes"], "The bucket photos is deleted.");
+    keeper.is_refused(&["bucket", "info", "photos"], 1, "no bucket is called photos");
+}
