@@ -5,7 +5,8 @@ use std::time::Duration;
 const DAY: u64 = 24 * 3600;
 
 /// What a unit is called, the first name being the one that is shown, and how many seconds it has.
-const UNITS: [(&[&str], u64); 5] = [
+const UNITS: [(&[&str], u64); 6] = [
+    (&["y", "year", "years"], 365 * DAY),
     (&["w", "week", "weeks"], 7 * DAY),
     (&["d", "day", "days"], DAY),
     (&["h", "hr", "hour", "hours"], 3600),
@@ -44,8 +45,8 @@ pub fn show(span: Duration) -> String {
         return "0s".to_owned();
     }
     let mut parts = Vec::new();
-    // Weeks are understood, but days are easier to compare.
-    for (names, each) in UNITS.iter().skip(1) {
+    // Years and weeks are understood, but days are easier to compare.
+    for (names, each) in UNITS.iter().skip(2) {
         if left >= *each {
             parts.push(format!("{}{}", left / each, names[0]));
             left %= each;
@@ -66,6 +67,7 @@ mod tests {
             ("1d12h", 36 * 3600, "1d 12h"),
             ("90 min", 5400, "1h 30min"),
             ("2 weeks", 14 * DAY, "14d"),
+            ("1y", 365 * DAY, "365d"),
             ("45", 45, "45s"),
             (" 0 ", 0, "0s"),
         ] {

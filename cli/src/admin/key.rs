@@ -9,7 +9,7 @@ use super::{
     Client, Done, Failure,
     confirm::confirm,
     expire, find,
-    value::{expiry, id, list, moment, parse_duration, text},
+    value::{expiry, id, list, moment, span, text},
 };
 use crate::page::{Page, row};
 
@@ -68,7 +68,7 @@ struct KeyCreate {
     #[argh(positional)]
     name: String,
     /// how long it is valid: 12h, 30d, 1y (default: for ever)
-    #[argh(option, arg_name = "duration", from_str_fn(parse_duration))]
+    #[argh(option, arg_name = "duration", from_str_fn(span))]
     expires_in: Option<Duration>,
     /// print it as lines that a shell can read, for AWS's tools
     #[argh(switch)]
@@ -114,7 +114,7 @@ struct KeySet {
     #[argh(positional)]
     key: String,
     /// how long, from now on: 12h, 30d, 1y
-    #[argh(option, arg_name = "duration", from_str_fn(parse_duration))]
+    #[argh(option, arg_name = "duration", from_str_fn(span))]
     expires_in: Option<Duration>,
     /// for ever
     #[argh(switch)]

@@ -9,7 +9,7 @@ use super::{
     Client, Done, Failure,
     confirm::confirm,
     expire, find,
-    value::{expiry, list, moment, parse_duration, text, words},
+    value::{expiry, list, moment, span, text, words},
 };
 use crate::page::{Page, row};
 
@@ -64,7 +64,7 @@ struct TokenCreate {
     #[argh(option, arg_name = "calls")]
     scope: String,
     /// how long it is valid: 12h, 30d, 1y (default: for ever)
-    #[argh(option, arg_name = "duration", from_str_fn(parse_duration))]
+    #[argh(option, arg_name = "duration", from_str_fn(span))]
     expires_in: Option<Duration>,
 }
 
@@ -82,7 +82,7 @@ struct TokenSet {
     #[argh(option, arg_name = "calls")]
     scope: Option<String>,
     /// how long it is valid from now on: 12h, 30d, 1y
-    #[argh(option, arg_name = "duration", from_str_fn(parse_duration))]
+    #[argh(option, arg_name = "duration", from_str_fn(span))]
     expires_in: Option<Duration>,
     /// it is valid for ever
     #[argh(switch)]

@@ -82,21 +82,10 @@ pub fn count(number: &Value, one: &str, several: &str) -> String {
     if *number == 1 { format!("1 {one}") } else { format!("{} {several}", text(number)) }
 }
 
-/// A duration as people write it on a command line: a number, and s, m, h, d, w or y after it.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration, such as 45s, 90m, 12h, 30d, 6w or 1y");
-    let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..unit].parse().map_err(|_| wrong())?;
-    let seconds = match &text[unit..] {
-        "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        "y" => 365 * 86_400,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+/// A length of time as people write it on a command line.
+pub fn span(text: &str) -> Result<Duration, String> {
+    mews_core::span::parse(text)
+        .ok_or_else(|| format!("`{text}` is no duration, such as 45s, 90min, 12h, 30d, 6w or 1y"))
 }
 
 #[cfg(test)]
@@ -106,25 +95,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_people_write_them() {
-        for (text, seconds) in
-            [("45s", 45), ("90m", 5400), ("2min", 120), ("12h", 43_200), ("30d", 2_592_000)]
-        {
-            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in [
-            "",
-            "30",
-            "d",
-            "-1d",
-            "1.5h",
-            "1 d",
-            "1x",
-            "99999999999999999999s",
-            "9999999999999999y",
-        ] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
+    fn what_is_no_duration_is_answered_with_some_that_are() {
+        assert_eq!(span("1d 12h"), Ok(Duration::from_secs(36 * 3600)));
+        assert!(span("soon").is_err_and(|reason| reason.contains("`soon` is no duration, such")));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 
-use crate::admin::value::parse_duration;
+use crate::admin::value::span;
 
 /// Buckets: who may use them, what they are called, how much fits in.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -199,7 +199,7 @@ pub struct BucketCleanup {
         option,
         arg_name = "duration",
         default = "Duration::from_secs(86_400)",
-        from_str_fn(parse_duration)
+        from_str_fn(span)
     )]
     pub older_than: Duration,
 }
