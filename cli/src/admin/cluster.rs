@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     Client, Done, Failure,
     layout::{capacity, waiting},
-    value::{bytes, duration, id, list, text},
+    value::{bytes, duration, fields, id, list, short, text},
 };
 use crate::page::{Page, row};
 
@@ -33,7 +33,28 @@ pub struct Stats {}
 pub fn status(client: &Client) -> Result<Done, Failure> {
     let health = client.get("GetClusterHealth", &[])?;
     let status = client.get("GetClusterStatus", &[])?;
-    Ok(Done::new(status, |status| sentence(&health).gap().then(show_status(status))))
+    let syncing = match client.get("GetNodeInfo", &[("node", "*")]) {
+        Ok(answer) => syncing(&answer),
+        // A token need not be good for that.
+        Err(Failure::Failed(reason) | Failure::Usage(reason) | Failure::Unconfirmed(reason)) => {
+            Page::new().line(format!("Which nodes sync their metadata is not known: {reason}."))
+        }
+    };
+    let show =
+        |status: &Value| sentence(&health).gap().then(show_status(status)).then(syncing.clone());
+    Ok(Done::new(status, show))
+}
+
+/// Of `GetNodeInfo`: nodes that acknowledge what a power failure may take.
+fn syncing(infos: &Value) -> Page {
+    let nodes = fields(&infos["success"]);
+    let lax = nodes.iter().filter(|(_, info)| info["metadataFsync"] == false);
+    lax.fold(Page::new(), |page, (node, _)| {
+        page.warning(format!(
+            "{} runs with metadata_fsync = false: if its power fails, it loses the newest metadata and gets that from the others, where there are copies.",
+            short(node)
+        ))
+    })
 }
 
 /// `mews health`.
@@ -174,4 +195,29 @@ fn show_health(health: &Value) -> Page {
         health["connectedNodes"],
         health["knownNodes"],
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::page::Screen;
+
+    #[test]
+    fn a_node_that_does_not_sync_its_metadata_is_named() {
+        let infos = json!({
+            "success": {
+                "1f3a1f3a1f3a1f3a1f3a": { "metadataFsync": false },
+                "2b2b2b2b2b2b2b2b2b2b": { "metadataFsync": true },
+            },
+            "error": { "3c3c3c3c3c3c3c3c3c3c": "it is down" },
+        });
+        let text = syncing(&infos).render(Screen::default());
+        assert!(
+            text.starts_with("1f3a1f3a1f3a1f3a runs with metadata_fsync = false: if"),
+            "{text}"
+        );
+        assert!(!text.contains("2b2b") && !text.contains("3c3c"), "{text}");
+    }
 }
