@@ -73,6 +73,20 @@ byte_id!(
     shows 10
 );
 
+byte_id!(
+    /// A client's request: what it is called in the log of every node that it touches, and in its answer.
+    RequestId,
+    8,
+    shows 8
+);
+
+impl RequestId {
+    /// As it is told to the client, and logged.
+    pub fn to_text(self) -> String {
+        hex::encode_upper(self.0)
+    }
+}
+
 impl Hash {
     /// The hash of `plain`.
     pub fn of(plain: &[u8]) -> Self {

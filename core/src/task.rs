@@ -27,7 +27,7 @@ use crate::{
     },
     effect::{ClientGone, Completion, Effect, EffectId, PeerError, Pulled, ResponseBody, Shot},
     http::ResponseHead,
-    id::{Hash, NodeId, VersionId},
+    id::{Hash, NodeId, RequestId, VersionId},
     metrics::Metrics,
     node::{
         control::{Command, Refusal, Report},
@@ -57,7 +57,7 @@ struct Airlock {
     timers: BTreeMap<(Instant, EffectId), Reason>,
     gone: bool,
     /// The id of the request that the task serves.
-    request: Option<String>,
+    request: Option<RequestId>,
     moved: Moved,
 }
 
@@ -83,9 +83,9 @@ pub fn current_request() -> Option<String> {
     // Whatever logs while the airlock is taken, or while the thread ends, does so without it.
     let request = AIRLOCK.try_with(|airlock| {
         let airlock = airlock.try_borrow().ok()?;
-        airlock.as_deref()?.request.clone()
+        airlock.as_deref()?.request
     });
-    request.ok().flatten()
+    request.ok().flatten().map(RequestId::to_text)
 }
 
 fn inside<R>(f: impl FnOnce(&mut Airlock) -> R) -> R {
@@ -132,8 +132,16 @@ impl Cx {
     }
 
     /// Says which request the task serves: the lines that it logs from now on name it.
-    pub fn serves(self, request: &str) {
-        inside(|a| a.request = Some(request.to_owned()));
+    pub fn serves(self, request: RequestId) {
+        inside(|a| a.request = Some(request));
+    }
+
+    /// The request that the task serves. Where [`Task::serving`] has not given it an id, it gets one now.
+    pub fn request(self) -> RequestId {
+        inside(|a| {
+            let request = a.request.unwrap_or_else(|| RequestId(a.seed.bytes()));
+            *a.request.insert(request)
+        })
     }
 
     /// How many bytes of bodies have been moved so far.
@@ -386,9 +394,20 @@ impl Task {
         }
     }
 
+    /// The same task, for a request of a client's: it gets an id, which its calls to other nodes carry.
+    #[must_use]
+    pub fn serving(mut self) -> Self {
+        let airlock = self.lock();
+        let request = Some(RequestId(airlock.seed.bytes()));
+        airlock.request = request;
+        self.origin.request = request;
+        self
+    }
+
     /// The same task, its calls to other nodes marked with `origin`.
     #[must_use]
     pub fn of(self, origin: Origin) -> Self {
+        let origin = Origin { request: self.origin.request, ..origin };
         Self { origin, ..self }
     }
 
@@ -401,6 +420,11 @@ impl Task {
     /// What the task's calls to other nodes are marked with.
     pub fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// The request that the task serves, once that is known.
+    pub fn request(&self) -> Option<RequestId> {
+        self.airlock.as_deref().expect("not inside a step").request
     }
 
     /// What the task is, for logs.

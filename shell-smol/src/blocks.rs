@@ -17,16 +17,19 @@ use mews_core::{
     view::Config,
 };
 use mews_host::{
-    blocks::{self, QUEUE, SEAL_HERE},
+    blocks::{self, Buffer, QUEUE, SEAL_HERE},
     rows::counted,
 };
 use smol::channel::{self, Sender};
 
 use crate::{
-    pool::{Permit, Pool},
+    pool::{self, Pool},
     workers::Workers,
     writer::{Arrivals, Writer},
 };
+
+/// A part of the memory that may be used for buffers; given back when dropped.
+pub type Permit = Buffer<pool::Permit>;
 
 type Waiter = Sender<Result<(), PeerError>>;
 
@@ -56,6 +59,7 @@ impl Blocks {
             drop(waiter.try_send(result));
         };
         blocks::start_storing(Arc::clone(&files), Arrivals(queue), answer)?;
+        files.metrics().blocks.buffers.set(bounds.upload_bytes as u64);
         Ok(Self {
             files,
             workers,
@@ -69,7 +73,7 @@ impl Blocks {
 
     /// Waits for the memory for an upload's buffer.
     pub async fn buffer(&self, bytes: usize) -> Permit {
-        self.uploads.acquire(bytes).await
+        Buffer::new(self.uploads.acquire(bytes).await, &self.files, bytes)
     }
 
     /// Hashes a block and compresses it where that helps. Its memory stays accounted for until nobody has the block.

@@ -182,7 +182,7 @@ pub async fn listen(host: Arc<Host>, listener: Async<TcpListener>) {
         };
         let permits = (handshakes.try_acquire_arc(), accepted.try_acquire_arc());
         let (Some(handshake), Some(open)) = permits else {
-            log::debug!("{peer}: too many connections of other nodes");
+            host.with_node(|node| node.link_crowded(&peer.to_string()));
             continue;
         };
         let end = End::accepted(peer.to_string(), handshake, open);

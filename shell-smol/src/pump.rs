@@ -12,7 +12,7 @@ use mews_core::{
 };
 use smol::io::AsyncReadExt;
 
-use crate::{host::Host, link::Link, pool::Permit};
+use crate::{blocks::Permit, host::Host, link::Link};
 
 /// What one read brings at most. More gains nothing, and each body under way holds so much.
 const READ: usize = 64 << 10;

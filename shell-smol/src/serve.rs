@@ -87,6 +87,7 @@ impl Server {
             let permit = match permits.try_acquire_arc() {
                 Some(permit) => permit,
                 None => {
+                    self.host.with_node(|node| node.crowded(self.api));
                     let Some(permit) = refusals.try_acquire_arc() else { continue };
                     link.guard(|guard, _| guard.refuse(texts::CROWDED));
                     permit

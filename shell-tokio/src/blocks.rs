@@ -17,7 +17,7 @@ use mews_core::{
     view::Config,
 };
 use mews_host::{
-    blocks::{self, QUEUE, SEAL_HERE},
+    blocks::{self, Buffer, QUEUE, SEAL_HERE},
     rows::counted,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -31,7 +31,7 @@ use crate::{
 const UNIT: usize = 1024;
 
 /// A part of the memory that may be used for buffers; given back when dropped.
-pub type Permit = OwnedSemaphorePermit;
+pub type Permit = Buffer<OwnedSemaphorePermit>;
 
 type Waiter = oneshot::Sender<Result<(), PeerError>>;
 
@@ -55,6 +55,7 @@ impl Blocks {
             drop(waiter.send(result));
         };
         blocks::start_storing(Arc::clone(&files), Arrivals(queue), answer)?;
+        files.metrics().blocks.buffers.set(bounds.upload_bytes as u64);
         Ok(Self {
             files,
             stores,
@@ -67,7 +68,7 @@ impl Blocks {
 
     /// Waits for the memory for an upload's buffer.
     pub async fn buffer(&self, bytes: usize) -> Permit {
-        self.uploads.acquire(bytes).await
+        Buffer::new(self.uploads.acquire(bytes).await, &self.files, bytes)
     }
 
     /// Hashes a block and compresses it where that helps. Its memory stays accounted for until nobody has the block.
@@ -132,7 +133,7 @@ impl Pool {
         Self { units, free: Arc::new(Semaphore::new(units as usize)) }
     }
 
-    async fn acquire(&self, bytes: usize) -> Permit {
+    async fn acquire(&self, bytes: usize) -> OwnedSemaphorePermit {
         // One that is larger than the pool has it to itself.
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units);
         let free = Arc::clone(&self.free);

@@ -166,7 +166,7 @@ pub async fn listen(host: Arc<Host>, listener: TcpListener) {
             Arc::clone(&accepted).try_acquire_owned(),
         );
         let (Ok(handshake), Ok(open)) = permits else {
-            log::debug!("{peer}: too many connections of other nodes");
+            host.with_node(|node| node.link_crowded(&peer.to_string()));
             continue;
         };
         let end = End::accepted(peer.to_string(), handshake, open);

@@ -57,6 +57,7 @@ impl Server {
                         tokio::spawn(server.connection(stream, peer, permit, stop.clone()));
                     }
                     Err(_) => {
+                        self.host.with_node(|node| node.crowded(self.api));
                         if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
                             tokio::spawn(Arc::clone(&self).refuse(stream, permit));
                         }

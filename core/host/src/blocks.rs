@@ -75,6 +75,28 @@ pub fn load(files: &Files, block: Hash) -> Result<Payload, PeerError> {
     loaded
 }
 
+/// A share of the memory for buffers of uploads, which counts as taken until it is dropped.
+pub struct Buffer<P> {
+    _permit: P,
+    files: Arc<Files>,
+    bytes: u64,
+}
+
+impl<P> Buffer<P> {
+    /// So many bytes of it, which `permit` is for.
+    pub fn new(permit: P, files: &Arc<Files>, bytes: usize) -> Self {
+        let bytes = bytes as u64;
+        files.metrics().blocks.buffered.add(bytes);
+        Self { _permit: permit, files: Arc::clone(files), bytes }
+    }
+}
+
+impl<P> Drop for Buffer<P> {
+    fn drop(&mut self) {
+        self.files.metrics().blocks.buffered.subtract(self.bytes);
+    }
+}
+
 /// Bytes together with their share of the memory.
 struct Held<P> {
     bytes: Bytes,

@@ -140,7 +140,10 @@ impl<P> End<P> {
         let Some(id) = self.id else {
             match over {
                 Over::Wire(error) => node.link_refused(now, &self.address, error),
-                Over::Socket(_) => log::debug!("connection from {}: {reason}", self.address),
+                Over::Socket(_) => {
+                    node.view().metrics.refused.handshakes.increment();
+                    log::debug!("connection from {}: {reason}", self.address);
+                }
             }
             return;
         };

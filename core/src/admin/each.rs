@@ -41,7 +41,10 @@ pub(super) async fn fan_out(
         .filter(|node| **node != view.node)
         .map(|node| {
             let call = call.name().to_owned();
-            (*node, cx.ask(*node, AdminCall { call, parameters: parameters.to_owned() }))
+            (
+                *node,
+                cx.ask(*node, AdminCall { call, parameters: parameters.to_owned(), request: None }),
+            )
         })
         .collect();
     let (mut success, mut failed) = (Map::new(), Map::new());

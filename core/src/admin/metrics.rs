@@ -46,7 +46,8 @@ pub(super) fn text(view: &View, status: &Status, rows: &[u64]) -> String {
         [&family::API_ADMIN_REQUESTS, &family::API_ADMIN_ERRORS, &family::API_ADMIN_DURATION];
     api(&mut page, &metrics.admin, admin);
     blocks(&mut page, view, &sizes);
-    fetches(&mut page, metrics, &sizes);
+    fetches(&mut page, metrics, status, &sizes);
+    refused(&mut page, metrics);
     rpc(&mut page, metrics);
     tables(&mut page, metrics, &sizes);
     storage(&mut page, metrics);
@@ -169,6 +170,8 @@ fn blocks(page: &mut Page, view: &View, sizes: &[(Table, u64)]) {
     let level = view.config.compression.unwrap_or(0);
     page.sample(&family::BLOCK_COMPRESSION_LEVEL, &[], level);
     page.sample(&family::BLOCK_RC_SIZE, &[], size(sizes, Table::BlockCount));
+    let free = blocks.buffers.get().saturating_sub(blocks.buffered.get());
+    page.sample(&family::BLOCK_BUFFER_FREE, &[], free / 1024);
     page.sample(&family::BLOCK_BYTES_READ, &[], blocks.read.get());
     page.histogram(&family::BLOCK_READ_DURATION, &[], &blocks.reading);
     page.sample(&family::BLOCK_BYTES_WRITTEN, &[], blocks.written.get());
@@ -178,7 +181,7 @@ fn blocks(page: &mut Page, view: &View, sizes: &[(Table, u64)]) {
     page.sample(&family::BLOCK_CORRUPTIONS, &[], blocks.corrupted.get());
 }
 
-fn fetches(page: &mut Page, metrics: &Metrics, sizes: &[(Table, u64)]) {
+fn fetches(page: &mut Page, metrics: &Metrics, status: &Status, sizes: &[(Table, u64)]) {
     let fetches = &metrics.fetches;
     page.sample(&family::BLOCK_RESYNC_QUEUE, &[], size(sizes, Table::Fetch));
     page.sample(&family::BLOCK_RESYNC_ERRORED, &[], size(sizes, Table::BlockError));
@@ -186,6 +189,27 @@ fn fetches(page: &mut Page, metrics: &Metrics, sizes: &[(Table, u64)]) {
     page.sample(&family::BLOCK_RESYNC_ERRORS, &[], fetches.failed.get());
     page.histogram(&family::BLOCK_RESYNC_DURATION, &[], &fetches.duration);
     page.sample(&family::BLOCK_RESYNC_RECEIVED, &[], fetches.fetched.get());
+    // Of the node itself, 0; more nodes than there is room for are told together.
+    let sent = |node| metrics.sent.iter().find(|(to, _)| *to == node).map(|(_, count)| count.get());
+    for node in &status.nodes {
+        let count = sent(Some(node.id)).unwrap_or(0);
+        page.sample(&family::BLOCK_RESYNC_SENT, &[&node.id.to_string()], count);
+    }
+    if let Some(count) = sent(None) {
+        page.sample(&family::BLOCK_RESYNC_SENT, &["other"], count);
+    }
+}
+
+fn refused(page: &mut Page, metrics: &Metrics) {
+    let refused = &metrics.refused;
+    for (api, reason, count) in [
+        ("s3", "limit", &refused.s3),
+        ("admin", "limit", &refused.admin),
+        ("rpc", "limit", &refused.rpc),
+        ("rpc", "handshake", &refused.handshakes),
+    ] {
+        page.sample(&family::CONNECTIONS_REFUSED, &[api, reason], count.get());
+    }
 }
 
 fn rpc(page: &mut Page, metrics: &Metrics) {

@@ -55,8 +55,11 @@ async fn count(cx: Cx, view: &View) -> Result<CounterRow, Error> {
 /// were an even share. `None` if there is no layout, or none of its nodes answers.
 pub(super) async fn in_all(cx: Cx, view: &View, status: &Status) -> Result<Option<u64>, Error> {
     let Some(layout) = status.history.current() else { return Ok(None) };
-    let call =
-        AdminCall { call: Call::GetNodeStatistics.name().to_owned(), parameters: String::new() };
+    let call = AdminCall {
+        call: Call::GetNodeStatistics.name().to_owned(),
+        parameters: String::new(),
+        request: None,
+    };
     let others = layout.storage.iter().filter(|node| **node != view.node && status.is_up(**node));
     let asked: Vec<_> = others.map(|node| (*node, cx.ask(*node, call.clone()))).collect();
     let mut counts = Vec::new();

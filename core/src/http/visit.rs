@@ -22,10 +22,8 @@ pub struct Visit {
 impl Visit {
     /// A request has come. Whatever the task logs from now on names it.
     pub fn begin(cx: Cx, head: &RequestHead) -> Self {
-        let id = hex::encode_upper(cx.random::<8>());
-        cx.serves(&id);
         Self {
-            id,
+            id: cx.request().to_text(),
             method: head.method.clone(),
             path: String::from_utf8_lossy(head.path_and_query().0).into_owned(),
             peer: head.peer.clone(),

@@ -92,6 +92,7 @@ families! {
 
     BLOCK_COMPRESSION_LEVEL = "block_compression_level" Gauge [] "The level at which blocks are compressed; 0 if they are not.";
     BLOCK_RC_SIZE = "block_rc_size" Gauge [] "Blocks that this node counts references to.";
+    BLOCK_BUFFER_FREE = "block_ram_buffer_free_kb" Gauge [] "KiB of the memory for uploads' blocks that nobody has taken; a client waits while there is none.";
     BLOCK_BYTES_READ = "block_bytes_read" Counter [] "Bytes of block files that were read, as they are stored.";
     BLOCK_READ_DURATION = "block_read_duration" Histogram [] "Seconds to read a block's file and verify it.";
     BLOCK_BYTES_WRITTEN = "block_bytes_written" Counter [] "Bytes of block files that were written, as they are stored.";
@@ -105,6 +106,10 @@ families! {
     BLOCK_RESYNC_ERRORS = "block_resync_error_counter" Counter [] "Looks at a block after which it was still missing.";
     BLOCK_RESYNC_DURATION = "block_resync_duration" Histogram [] "Seconds to look at a block, and to fetch it if it was missing.";
     BLOCK_RESYNC_RECEIVED = "block_resync_recv_counter" Counter [] "Blocks that were fetched from other nodes.";
+
+    BLOCK_RESYNC_SENT = "block_resync_send_counter" Counter ["to"] "Blocks that another node has fetched from here to keep them; to this node itself: 0.";
+
+    CONNECTIONS_REFUSED = "mews_connections_refused_total" Counter ["api", "reason"] "Connections that were not served: because there were too many of them (limit), or because the handshake with another node did not succeed (handshake).";
 
     RPC_REQUESTS = "rpc_request_counter" Counter ["rpc_endpoint"] "Requests that this node has made of others.";
     RPC_TIMEOUTS = "rpc_timeout_counter" Counter ["rpc_endpoint"] "Of those, that were not answered in time.";
@@ -178,6 +183,35 @@ mod tests {
         let written = include_str!("../../METRICS.md");
         let (_, table) = written.split_once("\n\n| ").expect("a table after the introduction");
         assert_eq!(format!("| {table}"), reference(), "core/METRICS.md is out of date: write this");
+    }
+
+    /// Garage's, of its reference. Dashboards made for it ask for these.
+    const GARAGES: &str = "garage_build_info garage_replication_factor garage_local_disk_avail garage_local_disk_total
+        cluster_healthy cluster_available cluster_known_nodes cluster_connected_nodes cluster_storage_nodes
+        cluster_storage_nodes_ok cluster_partitions cluster_partitions_quorum cluster_partitions_all_ok
+        cluster_layout_node_connected cluster_layout_node_disconnected_time
+        api_s3_request_counter api_s3_error_counter api_s3_request_duration
+        api_k2v_request_counter api_k2v_error_counter api_k2v_request_duration
+        api_admin_request_counter api_admin_error_counter api_admin_request_duration
+        web_request_counter web_error_counter web_request_duration
+        block_compression_level block_rc_size block_resync_queue_length block_resync_errored_blocks
+        block_ram_buffer_free_kb block_resync_counter block_resync_error_counter block_resync_duration
+        block_resync_send_counter block_resync_recv_counter block_bytes_read block_read_duration
+        block_read_semaphore_timeouts block_bytes_written block_write_duration block_delete_counter
+        block_corruption_counter rpc_request_counter rpc_timeout_counter rpc_netapp_error_counter
+        rpc_garage_error_counter rpc_duration table_size table_merkle_tree_size
+        table_merkle_updater_todo_queue_length table_insert_queue_length table_gc_todo_queue_length
+        table_get_request_counter table_get_request_duration table_put_request_counter
+        table_put_request_duration table_internal_update_counter table_internal_delete_counter
+        table_sync_items_sent table_sync_items_received";
+
+    #[test]
+    fn each_of_garage_s_is_here_or_the_page_says_why_not() {
+        let (page, _) = include_str!("../../METRICS.md").split_once("\n\n| ").expect("a table");
+        for name in GARAGES.split_whitespace() {
+            let here = ALL.iter().any(|family| family.name == name);
+            assert!(here || page.contains(&format!("`{name}`")), "{name}");
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ use std::time::Duration;
 
 use crate::{
     effect::PeerError,
+    id::NodeId,
+    node,
     store::{Batch, Op, Read, Table},
 };
 use value::{Counter, Gauge, Histogram, Labelled, Seconds, Sizes};
@@ -45,6 +47,10 @@ pub struct Metrics {
     pub storage: Labelled<&'static str, Histogram<Seconds>, 16>,
     /// What is asked of other nodes, by kind of effect.
     pub rpc: Labelled<&'static str, Calls, 16>,
+    /// Blocks that other nodes have fetched for themselves from here, by node.
+    pub sent: Labelled<NodeId, Counter, 64>,
+    /// Connections that were not served.
+    pub refused: Refused,
     /// Panics that were caught.
     pub panics: Counter,
     /// The room of the data directories.
@@ -104,6 +110,10 @@ pub struct Blocks {
     pub deleted: Counter,
     /// Files that were set aside.
     pub corrupted: Counter,
+    /// Bytes that there are for buffers of uploads.
+    pub buffers: Gauge,
+    /// Bytes of these that are taken.
+    pub buffered: Gauge,
 }
 
 /// Blocks that are fetched from other nodes.
@@ -178,6 +188,29 @@ impl Calls {
                 | PeerError::Full
                 | PeerError::Disk(_),
             ) => self.failures.increment(),
+        }
+    }
+}
+
+/// Connections that were closed before anything was asked by them.
+#[derive(Debug, Default)]
+pub struct Refused {
+    /// To the S3 API: there were too many.
+    pub s3: Counter,
+    /// To the Admin API.
+    pub admin: Counter,
+    /// Of other nodes.
+    pub rpc: Counter,
+    /// Of whoever does not belong here, or spoke no language of ours.
+    pub handshakes: Counter,
+}
+
+impl Refused {
+    /// Those of an API of which there were too many.
+    pub fn of(&self, api: node::Api) -> &Counter {
+        match api {
+            node::Api::S3 => &self.s3,
+            node::Api::Admin => &self.admin,
         }
     }
 }

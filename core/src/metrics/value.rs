@@ -41,7 +41,17 @@ impl Gauge {
         self.0.store(value, Relaxed);
     }
 
-    /// What it was last set to.
+    /// Adds so many.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
+    }
+
+    /// Takes away so many that were added.
+    pub fn subtract(&self, count: u64) {
+        self.0.fetch_sub(count, Relaxed);
+    }
+
+    /// What it is.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }

@@ -190,8 +190,9 @@ impl Layouts {
     pub(super) fn begin(&mut self, background: bool) -> Origin {
         let epoch = self.epochs.get_mut(&self.epoch).expect("the current epoch is kept");
         epoch.tasks += 1;
-        let vouched = self.vouched.min(epoch.read);
-        Origin { layout: epoch.layout, vouched, epoch: self.epoch, background }
+        let (layout, vouched) = (epoch.layout, self.vouched.min(epoch.read));
+        let epoch = self.epoch;
+        Origin { layout, vouched, epoch, background, request: None }
     }
 
     /// A task has ended.

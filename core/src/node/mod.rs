@@ -235,7 +235,19 @@ impl Node {
 
     /// A connection that another node has made has ended before that one had shown that it belongs here.
     pub fn link_refused(&mut self, now: Now, address: &str, error: &WireError) {
+        self.view.metrics.refused.handshakes.increment();
         self.membership.link_refused(now, address, error);
+    }
+
+    /// A connection that another node has made was closed at once, because there are too many.
+    pub fn link_crowded(&self, address: &str) {
+        self.view.metrics.refused.rpc.increment();
+        log::debug!("{address}: too many connections of other nodes");
+    }
+
+    /// A connection to an API was not served, because there are too many.
+    pub fn crowded(&self, api: Api) {
+        self.view.metrics.refused.of(api).increment();
     }
 
     /// The round trip of a connection, smoothed, as its pings have measured it. To be called when it has changed.
@@ -268,7 +280,7 @@ impl Node {
             return Served::Reply(rpc::failed(PeerError::Busy));
         }
         self.served += 1;
-        let (task, slot) = rpc::serve(Arc::clone(&self.view), message, self.seed.child());
+        let (task, slot) = rpc::serve(Arc::clone(&self.view), peer, message, self.seed.child());
         // Counted like our own: what was let in by an older layout is over before this node says that it has left that.
         let origin = self.layouts.begin(false);
         Served::Run(self.task(task, origin), slot)
@@ -364,14 +376,14 @@ impl Node {
             "This node has no role in the cluster's layout."
         } else {
             let task = Task::new("request", seed, |cx| serve::serve(cx, view, head));
-            return self.task(task, origin);
+            return self.task(task.serving(), origin);
         };
         let code =
             if self.requests > REQUESTS_MAX { Code::SlowDown } else { Code::ServiceUnavailable };
         let task = Task::new("refusal", seed, move |cx| async move {
             serve::refuse(cx, &view, &head, &S3Error::new(code, refusal));
         });
-        self.task(task, origin)
+        self.task(task.serving(), origin)
     }
 
     /// A task of this node's, as of now.
@@ -394,7 +406,7 @@ impl Node {
         let (view, seed) = (Arc::clone(&self.view), self.seed.child());
         let (tokens, origin) = (Arc::clone(&self.tokens), self.layouts.begin(false));
         let task = Task::new("admin", seed, |cx| admin::serve(cx, view, head, tokens));
-        self.task(task, origin)
+        self.task(task.serving(), origin)
     }
 
     /// Lets whoever has one of these use the Admin API.

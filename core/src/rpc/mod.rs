@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     block::{Form, Payload, seal},
     effect::{Completion, Effect, PeerError},
-    id::{Hash, NodeId},
+    id::{Hash, NodeId, RequestId},
     node::gossip::Gossip,
     store::{Answer, Batch, Outcome, Read},
     view::Ring,
@@ -50,6 +50,9 @@ pub enum Request {
         /// What.
         #[serde(rename = "r")]
         read: Read,
+        /// The client's request that this is for, if there is one.
+        #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
     },
     /// [`Effect::Commit`].
     #[serde(rename = "c")]
@@ -60,6 +63,9 @@ pub enum Request {
         /// The change.
         #[serde(rename = "b")]
         batch: Batch,
+        /// The client's request that this is for, if there is one.
+        #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
     },
     /// [`Effect::StoreBlock`]. The payload is the block.
     #[serde(rename = "s")]
@@ -73,6 +79,9 @@ pub enum Request {
         /// The rows that go with it.
         #[serde(rename = "b")]
         then: Batch,
+        /// The client's request that this is for, if there is one.
+        #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
     },
     /// [`Effect::LoadBlock`].
     #[serde(rename = "g")]
@@ -80,6 +89,9 @@ pub enum Request {
         /// Which.
         #[serde(rename = "h")]
         hash: Hash,
+        /// The client's request that this is for, if there is one.
+        #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
     },
     /// [`Effect::Holds`].
     #[serde(rename = "h")]
@@ -87,6 +99,9 @@ pub enum Request {
         /// Which blocks.
         #[serde(rename = "h")]
         blocks: Vec<Hash>,
+        /// The client's request that this is for, if there is one.
+        #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
     },
     /// What the sender knows of the cluster.
     #[serde(rename = "m")]
@@ -94,6 +109,34 @@ pub enum Request {
     /// A call of the Admin API, for the node that is asked.
     #[serde(rename = "a")]
     Admin(AdminCall),
+}
+
+impl Request {
+    /// The client's request that this is for, if there is one: what it logs is found by that, and somebody waits for it.
+    pub fn request(&self) -> Option<RequestId> {
+        match self {
+            Self::Read { request, .. }
+            | Self::Commit { request, .. }
+            | Self::StoreBlock { request, .. }
+            | Self::LoadBlock { request, .. }
+            | Self::Holds { request, .. } => *request,
+            Self::Admin(call) => call.request,
+            Self::Gossip(_) => None,
+        }
+    }
+
+    /// What it is, for the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "Read",
+            Self::Commit { .. } => "Commit",
+            Self::StoreBlock { .. } => "StoreBlock",
+            Self::LoadBlock { .. } => "LoadBlock",
+            Self::Holds { .. } => "Holds",
+            Self::Gossip(_) => "Gossip",
+            Self::Admin(_) => "Ask",
+        }
+    }
 }
 
 /// A call of the Admin API on its way to another node.
@@ -105,6 +148,9 @@ pub struct AdminCall {
     /// Its parameters, as JSON.
     #[serde(rename = "p")]
     pub parameters: String,
+    /// The client's request that this is for; set when it is sent.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
 }
 
 /// Which block a payload is.
@@ -162,6 +208,8 @@ pub struct Origin {
     pub epoch: u64,
     /// Nobody waits for the task.
     pub background: bool,
+    /// The client's request that the task serves.
+    pub request: Option<RequestId>,
 }
 
 impl Origin {
@@ -203,29 +251,35 @@ pub enum Expect {
 
 /// An effect as a call to the node it is to happen at. `None` for effects that only the own node performs.
 pub fn call(effect: Effect, origin: Origin) -> Option<Call> {
-    let Origin { layout, vouched, .. } = origin;
+    let Origin { layout, vouched, request: id, .. } = origin;
     let urgent = if origin.background { Priority::Background } else { Priority::Request };
     let bulk = if origin.background { Priority::Background } else { Priority::Bulk };
     let (to, request, payload, priority, expect) = match effect {
         Effect::Read { at, read } => {
-            let request = Request::Read { layout, vouched, read };
+            let request = Request::Read { layout, vouched, read, request: id };
             (at, request, Bytes::new(), urgent, Expect::Read)
         }
         Effect::Commit { at, batch } => {
-            (at, Request::Commit { layout, batch }, Bytes::new(), urgent, Expect::Committed)
+            let request = Request::Commit { layout, batch, request: id };
+            (at, request, Bytes::new(), urgent, Expect::Committed)
         }
         Effect::StoreBlock { at, block, then } => {
             let (block, bytes) = BlockHead::of(&block);
-            (at, Request::StoreBlock { layout, block, then }, bytes, bulk, Expect::Committed)
+            let request = Request::StoreBlock { layout, block, then, request: id };
+            (at, request, bytes, bulk, Expect::Committed)
         }
         Effect::LoadBlock { at, hash } => {
-            (at, Request::LoadBlock { hash }, Bytes::new(), bulk, Expect::Loaded(hash))
+            let request = Request::LoadBlock { hash, request: id };
+            (at, request, Bytes::new(), bulk, Expect::Loaded(hash))
         }
         Effect::Holds { at, blocks } => {
             let expect = Expect::Held(blocks.len());
-            (at, Request::Holds { blocks }, Bytes::new(), urgent, expect)
+            (at, Request::Holds { blocks, request: id }, Bytes::new(), urgent, expect)
         }
-        Effect::Ask { at, call } => (at, Request::Admin(call), Bytes::new(), urgent, Expect::Asked),
+        Effect::Ask { at, call } => {
+            let request = Request::Admin(AdminCall { request: id, ..call });
+            (at, request, Bytes::new(), urgent, Expect::Asked)
+        }
         Effect::Chore(_)
         | Effect::Snapshot(_)
         | Effect::Control(_)

@@ -9,6 +9,7 @@ use crate::{
     admin,
     block::{Payload, seal},
     effect::PeerError,
+    id::NodeId,
     quorum,
     seed::Seed,
     store::{
@@ -24,12 +25,12 @@ use crate::{
 pub type Slot = Arc<OnceLock<Message>>;
 
 /// A peer's request as a task. It performs effects of the own node only, and has no client.
-pub fn serve(view: Arc<View>, message: Message, seed: Seed) -> (Task, Slot) {
+pub fn serve(view: Arc<View>, peer: NodeId, message: Message, seed: Seed) -> (Task, Slot) {
     let slot = Slot::default();
     let result = Arc::clone(&slot);
     let task = Task::new("peer's request", seed, |cx| async move {
         let answered = match decode_request(&message) {
-            Ok(request) => answer(cx, &view, request, message.payload).await,
+            Ok(request) => logged(cx, &view, peer, request, message.payload).await,
             Err(error) => Err(error),
         };
         let (reply, payload) =
@@ -37,6 +38,36 @@ pub fn serve(view: Arc<View>, message: Message, seed: Seed) -> (Task, Slot) {
         slot.set(encode_reply(&reply, payload)).expect("a request is answered once");
     });
     (task, result)
+}
+
+/// What lines about the requests of other nodes are logged under.
+pub const PEERS: &str = "peers";
+
+/// Answers a request, and names the client's request that it is for in whatever is logged meanwhile.
+async fn logged(
+    cx: Cx,
+    view: &View,
+    peer: NodeId,
+    request: Request,
+    payload: Bytes,
+) -> Result<(Reply, Bytes), PeerError> {
+    let (name, began, serves) = (request.name(), cx.now().mono, request.request());
+    if let Some(id) = serves {
+        cx.serves(id);
+    }
+    let answered = answer(cx, view, request, payload).await;
+    if serves.is_none() && matches!(answered, Ok((Reply::Block(_), _))) {
+        view.metrics.sent.of(peer).increment();
+    }
+    let failure = answered.as_ref().err();
+    log::debug!(
+        target: PEERS,
+        operation = name,
+        millis = cx.now().mono.since(began).as_secs_f64() * 1000.0,
+        peer = peer.to_string().as_str();
+        "{name} for {peer}{}", failure.map(|error| format!(": {error}")).unwrap_or_default()
+    );
+    answered
 }
 
 /// What a batch queues here is due by this node's clock, and by it the batch is in time or late.
@@ -52,7 +83,7 @@ async fn answer(
 ) -> Result<(Reply, Bytes), PeerError> {
     let at = view.node;
     let reply = match request {
-        Request::Read { layout, vouched, read } => {
+        Request::Read { layout, vouched, read, .. } => {
             check_layout(view, layout)?;
             if !read.is_bounded() {
                 return Err(PeerError::Malformed);
@@ -66,16 +97,16 @@ async fn answer(
             count_sent(view, wanted, &answer);
             Reply::Answer(answer)
         }
-        Request::Commit { layout, batch } => {
+        Request::Commit { layout, batch, .. } => {
             check_layout(view, layout)?;
             Reply::Outcome(cx.commit(at, arrived(cx, batch)).await?)
         }
-        Request::StoreBlock { layout, block, then } => {
+        Request::StoreBlock { layout, block, then, .. } => {
             check_layout(view, layout)?;
             let block = verified(block, payload)?;
             Reply::Outcome(cx.store_block(at, block, arrived(cx, then)).await?)
         }
-        Request::LoadBlock { hash } => {
+        Request::LoadBlock { hash, .. } => {
             let loaded = cx.load_block(at, hash).await;
             if let Err(PeerError::Missing | PeerError::Corrupt | PeerError::Disk(_)) = loaded {
                 // Whoever asked believes that it is here.
@@ -84,7 +115,7 @@ async fn answer(
             let (head, bytes) = BlockHead::of(&loaded?);
             return Ok((Reply::Block(head), bytes));
         }
-        Request::Holds { blocks } => Reply::Held(cx.holds(at, blocks).await?),
+        Request::Holds { blocks, .. } => Reply::Held(cx.holds(at, blocks).await?),
         Request::Admin(call) => Reply::Admin(Box::pin(admin::answer_peer(cx, view, &call)).await),
         // Answered by the node's machine, before a task is made of the request.
         Request::Gossip(_) => return Err(PeerError::Malformed),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    id::{ClusterId, Position},
+    id::{ClusterId, Position, RequestId},
     node::gossip::{Card, Digest, Known, Space},
     seed::Seed,
     store::{
@@ -57,11 +57,14 @@ fn requests() -> BTreeMap<&'static str, Request> {
     let get = Read::Get(vec![(Table::Bucket, vec![1; 16])]);
     let head = BlockHead { hash: HASH, form: Form::Zstd };
     BTreeMap::from([
-        ("request read", Request::Read { layout: 4, vouched: 3, read: get }),
-        ("request commit", Request::Commit { layout: 4, batch: batch() }),
-        ("request store", Request::StoreBlock { layout: 4, block: head, then: batch() }),
-        ("request load", Request::LoadBlock { hash: HASH }),
-        ("request holds", Request::Holds { blocks: vec![HASH] }),
+        ("request read", Request::Read { layout: 4, vouched: 3, read: get, request: None }),
+        ("request commit", Request::Commit { layout: 4, batch: batch(), request: None }),
+        (
+            "request store",
+            Request::StoreBlock { layout: 4, block: head, then: batch(), request: None },
+        ),
+        ("request load", Request::LoadBlock { hash: HASH, request: None }),
+        ("request holds", Request::Holds { blocks: vec![HASH], request: None }),
         ("request gossip", Request::Gossip(Box::new(gossip()))),
     ])
 }
@@ -115,6 +118,55 @@ fn messages_are_encoded_as_they_are_on_file() {
     assert!(stored.is_empty(), "samples that nothing reads any more: {stored:?}");
 }
 
+/// An older release reads over it, and asks without it.
+#[test]
+fn a_request_carries_the_id_of_the_client_s_for_sixteen_bytes_at_most() {
+    let id = RequestId([0xab; 8]);
+    let effect = || Effect::LoadBlock { at: HERE, hash: HASH };
+    let sent = |request| call(effect(), Origin { request, ..Origin::default() }).unwrap().message;
+    let (without, with) = (sent(None), sent(Some(id)));
+    let block = seal::seal(Bytes::from_static(b"plain"), None);
+    let ask = AdminCall { call: String::new(), parameters: String::new(), request: None };
+    let effects = || {
+        [
+            effect(),
+            Effect::Read { at: HERE, read: Read::Get(Vec::new()) },
+            Effect::Commit { at: HERE, batch: batch() },
+            Effect::StoreBlock { at: HERE, block: block.clone(), then: batch() },
+            Effect::Holds { at: HERE, blocks: vec![HASH] },
+            Effect::Ask { at: HERE, call: ask.clone() },
+        ]
+    };
+    for (plain, marked) in effects().into_iter().zip(effects()) {
+        let name = plain.name();
+        let plain = call(plain, Origin::default()).unwrap().message;
+        let marked = call(marked, Origin { request: Some(id), ..Origin::default() }).unwrap();
+        assert!(marked.message.head.len() <= plain.head.len() + 16, "{name}");
+        assert_eq!(decode_request(&marked.message).unwrap().request(), Some(id), "{name}");
+        assert_eq!(decode_request(&plain).unwrap().request(), None, "{name}");
+    }
+    let old = |message: &Message| {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        enum Old {
+            #[serde(rename = "g")]
+            LoadBlock {
+                #[serde(rename = "h")]
+                hash: Hash,
+            },
+        }
+        ciborium::from_reader::<Old, _>(&message.head[1..]).unwrap()
+    };
+    assert_eq!(old(&with), old(&without));
+    for (message, request) in [(&without, None), (&with, Some(id))] {
+        let decoded = decode_request(message).unwrap();
+        assert_eq!(decoded.request(), request);
+        let (view, seed) = (Arc::new(view()), Seed::new([0; 32]));
+        let (mut task, _slot) = serve(view, HERE, message.clone(), seed);
+        task.start(Now::default());
+        assert_eq!(task.request(), request, "what it logs names it");
+    }
+}
+
 #[test]
 fn only_gossip_is_taken_for_gossip() {
     for (name, request) in requests() {
@@ -126,7 +178,7 @@ fn only_gossip_is_taken_for_gossip() {
 /// Runs a peer's request up to its first effect, and gives that or the reply.
 fn serve_one(view: View, request: &Request, payload: Bytes) -> Result<Effect, Reply> {
     let message = encode_request(request, payload);
-    let (mut task, slot): (Task, Slot) = serve(Arc::new(view), message, Seed::new([0; 32]));
+    let (mut task, slot): (Task, Slot) = serve(Arc::new(view), HERE, message, Seed::new([0; 32]));
     task.start(Now::default());
     match task.poll_effect() {
         Some((_, effect)) => Ok(effect),
@@ -140,7 +192,7 @@ fn view() -> View {
 
 #[test]
 fn a_sender_that_knows_no_layout_in_force_is_refused() {
-    let commit = |layout| Request::Commit { layout, batch: batch() };
+    let commit = |layout| Request::Commit { layout, batch: batch(), request: None };
     let refused = serve_one(view(), &commit(0), Bytes::new());
     assert!(matches!(refused, Err(Reply::Failed(PeerError::Outdated))));
     for layout in [1, 2] {
@@ -156,10 +208,11 @@ fn a_node_that_has_lost_rows_answers_no_reads_and_takes_writes() {
         layout: 1,
         vouched: 1,
         read: Read::Get(vec![(Table::Object, vec![1, 2, 3])]),
+        request: None,
     };
     let answer = serve_one(view(), &read, Bytes::new());
     assert!(matches!(answer, Err(Reply::Failed(PeerError::Syncing))));
-    let commit = Request::Commit { layout: 1, batch: batch() };
+    let commit = Request::Commit { layout: 1, batch: batch(), request: None };
     assert!(serve_one(view(), &commit, Bytes::new()).is_ok());
 }
 
@@ -194,7 +247,11 @@ fn what_a_node_does_not_find_counts_only_if_it_has_all_that_others_count_on() {
     ] {
         let view = View { node, ring, complete, ..view() };
         let read = Read::Get(vec![(Table::Object, vec![1, 2, 3])]);
-        let served = serve_one(view, &Request::Read { layout: 3, vouched, read }, Bytes::new());
+        let served = serve_one(
+            view,
+            &Request::Read { layout: 3, vouched, read, request: None },
+            Bytes::new(),
+        );
         let refused = matches!(served, Err(Reply::Failed(PeerError::Syncing)));
         assert_eq!(!refused, answers, "{node} complete for {complete}, asked by {vouched}");
     }
@@ -212,8 +269,13 @@ fn a_peer_gets_no_more_than_a_page() {
     };
     let rows = |bytes| Read::Compare(Question::Rows { table: Table::Object, keys: vec![], bytes });
     let cut = Question::Cut { table: Table::Object, range: (RowKey::from(vec![]), None), rows: 1 };
-    let served =
-        |read| serve_one(view(), &Request::Read { layout: 1, vouched: 1, read }, Bytes::new());
+    let served = |read| {
+        serve_one(
+            view(),
+            &Request::Read { layout: 1, vouched: 1, read, request: None },
+            Bytes::new(),
+        )
+    };
     for read in [scan(10_000), hashes(256), rows(1 << 20), Read::Count(vec![Table::Object])] {
         assert!(matches!(served(read.clone()), Ok(Effect::Read { .. })), "{read:?}");
     }

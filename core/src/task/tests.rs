@@ -113,7 +113,7 @@ fn told(serves: bool, reads: &[u64]) -> Vec<(u64, Waits)> {
     let count = reads.len();
     let mut task = Task::new("test", Seed::new([0; 32]), |cx| async move {
         if serves {
-            cx.serves("1F");
+            cx.serves(RequestId([1; 8]));
         }
         for _ in 0..count {
             get(cx).await.expect("rows");

@@ -236,10 +236,10 @@ impl Cluster {
         self.now = Now { mono: self.now.mono.after(time), wall: self.now.wall.after(time) };
     }
 
-    fn serve(&mut self, at: usize, message: Message) -> Message {
+    fn serve(&mut self, from: usize, at: usize, message: Message) -> Message {
         self.set_clock(at);
         let (view, seed) = (Arc::clone(&self.hosts[at].view), self.seed.child());
-        let (task, slot) = rpc::serve(view, message, seed);
+        let (task, slot) = rpc::serve(view, self.hosts[from].view.node, message, seed);
         let host = &mut self.hosts[at];
         let mut running = Running::start(host, task, Pump::new(bytes::Bytes::new(), None));
         while let Some((id, effect)) = running.queue.pop_front() {
@@ -318,7 +318,7 @@ impl Session {
         let mut away = self.calls.remove(&id).expect("a call under way");
         self.due.retain(|(_, each), ()| *each != id);
         let message = away.message.clone();
-        away.answer = Some(Ok(cluster.serve(away.call.to, message)));
+        away.answer = Some(Ok(cluster.serve(self.at, away.call.to, message)));
         self.complete(cluster, id, away);
     }
 
@@ -368,7 +368,7 @@ impl Session {
             return;
         }
         let message = away.message.clone();
-        away.answer = Some(Ok(cluster.serve(away.call.to, message)));
+        away.answer = Some(Ok(cluster.serve(self.at, away.call.to, message)));
         let rest = match away.fate {
             Fate::Answered => RTT / 2,
             Fate::Slow(time) => time / 2,

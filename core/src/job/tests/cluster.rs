@@ -123,7 +123,7 @@ impl Cluster {
         let answer = if self.down.contains(&to) || self.down.contains(&from) {
             Err(PeerError::Unreachable)
         } else {
-            Ok(self.serve(to, call.message))
+            Ok(self.serve(from, to, call.message))
         };
         let completion = rpc::completion(call.expect, answer);
         if let Completion::Loaded(Ok(block)) = &completion {
@@ -132,10 +132,15 @@ impl Cluster {
         completion
     }
 
-    fn serve(&mut self, index: usize, message: crate::wire::Message) -> crate::wire::Message {
+    fn serve(
+        &mut self,
+        from: usize,
+        index: usize,
+        message: crate::wire::Message,
+    ) -> crate::wire::Message {
         let world = &mut self.nodes[index];
         let (view, seed) = (world.view(), world.seed.child());
-        let (task, slot) = rpc::serve(view, message, seed);
+        let (task, slot) = rpc::serve(view, node(from), message, seed);
         let mut running = world.start(task);
         while !running.task.is_done() {
             world.step(&mut running, 0);
