@@ -73,8 +73,8 @@ fn background_work_is_managed(keeper: &Keeper) {
     keeper.is_refused(&["worker", "set", "pace", "breakneck"], 1, "idle, normal, fast");
     keeper.hears(&["meta", "snapshot"], "snapshot");
     // Before there is other work that it would wait for.
-    keeper.hears(&["repair", "tables", "--node", "*", "--wait"], "It is through.");
-    for what in ["blocks", "versions", "uploads", "block-refs", "counters", "rebalance"] {
+    keeper.hears(&["repair", "uploads", "--node", "*", "--wait"], "It is through.");
+    for what in ["tables", "blocks", "versions", "block-refs", "counters", "rebalance"] {
         keeper.hears(&["repair", what], "It begins. Watch it with `mews worker list`.");
     }
     keeper.hears(&["repair", "scrub", "start"], "It begins.");

@@ -5,6 +5,7 @@ mod buckets;
 mod cluster;
 mod keys;
 mod path;
+mod terminal;
 mod tokens;
 mod words;
 
@@ -33,6 +34,7 @@ pub fn run(binary: impl AsRef<Path>) {
     tokens::run(&keeper);
     apply::run(&keeper);
     words::run(&keeper);
+    terminal::run(&keeper);
     keeper.has_run_everything();
     path::run(binary);
 }
