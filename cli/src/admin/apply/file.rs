@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use mews_core::{size, spelling};
+use mews_core::{s3::date, size, spelling, time::Timestamp};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -39,6 +39,8 @@ pub struct Role {
 pub struct Key {
     /// Whether it may create buckets.
     pub create_bucket: Option<bool>,
+    /// From when on it signs nothing; none within is never.
+    pub expires: Option<Option<Timestamp>>,
     /// The id that it has elsewhere, and the file with its secret.
     pub import: Option<(String, PathBuf)>,
 }
@@ -48,6 +50,8 @@ pub struct Key {
 pub struct Bucket {
     /// Further names.
     pub aliases: Vec<String>,
+    /// Names that single keys have for it; by the keys' names.
+    pub local_aliases: BTreeMap<String, Vec<String>>,
     /// The most bytes; none within is no bound.
     pub max_size: Option<Option<u64>>,
     /// The most objects; none within is no bound.
@@ -56,6 +60,13 @@ pub struct Bucket {
     pub website: Option<Option<(String, Option<String>)>>,
     /// What keys may do: read, write, be an owner; by their names.
     pub allow: BTreeMap<String, [bool; 3]>,
+}
+
+impl Bucket {
+    /// The names of all keys that it is about.
+    pub fn keys(&self) -> impl Iterator<Item = &String> {
+        self.allow.keys().chain(self.local_aliases.keys())
+    }
 }
 
 /// What a key may be allowed, in the order of [`Bucket::allow`].
@@ -245,23 +256,45 @@ impl Reader<'_> {
 
     fn key(&mut self, name: &str, table: &DeTable<'_>) -> Key {
         let at = format!("keys.{name}");
-        self.strangers(&at, table, &["create_bucket", "id", "secret_file"]);
+        self.strangers(&at, table, &["create_bucket", "expires", "id", "secret_file"]);
         let create_bucket = self.bool("create_bucket", table.get("create_bucket"));
+        let expires = self.expiry(table.get("expires"));
         let id = self.string("id", table.get("id"));
         let secret = self.string("secret_file", table.get("secret_file"));
         if id.is_some() != secret.is_some() {
             self.problems.push(format!("[{at}] must have both id and secret_file, or neither"));
         }
-        Key { create_bucket, import: id.zip(secret.map(PathBuf::from)) }
+        Key { create_bucket, expires, import: id.zip(secret.map(PathBuf::from)) }
+    }
+
+    /// A date, or a text that says the same.
+    fn expiry(&mut self, value: Option<&Value<'_>>) -> Option<Option<Timestamp>> {
+        let value = value?;
+        let written = value.get_ref().as_datetime().map(ToString::to_string);
+        let said = match written.as_deref().or_else(|| value.get_ref().as_str()) {
+            Some("never") => Some(None),
+            Some(text) if text.contains('T') => date::parse_iso8601(text.as_bytes()).map(Some),
+            Some(day) => date::parse_iso8601(format!("{day}T00:00:00Z").as_bytes()).map(Some),
+            None => None,
+        };
+        if said.is_none() {
+            self.must(
+                value,
+                "expires",
+                "a day or a time, such as 2030-01-31 or 2030-01-31T12:00:00Z, or \"never\"",
+            );
+        }
+        said
     }
 
     fn bucket(&mut self, name: &str, table: &DeTable<'_>) -> Bucket {
         let at = format!("buckets.{name}");
-        let known = ["aliases", "max_size", "max_objects", "website", "allow"];
+        let known = ["aliases", "local_aliases", "max_size", "max_objects", "website", "allow"];
         self.strangers(&at, table, &known);
         let none = |word: &str| (word == "none").then_some(None);
         Bucket {
             aliases: self.strings("aliases", table.get("aliases")),
+            local_aliases: self.local_aliases(&at, table.get("local_aliases")),
             max_size: self.number(
                 "max_size",
                 table.get("max_size"),
@@ -300,6 +333,22 @@ impl Reader<'_> {
         let index = self.string("index", table.get("index"));
         let error = self.string("error", table.get("error"));
         Some(Some((index.unwrap_or_else(|| "index.html".to_owned()), error)))
+    }
+
+    fn local_aliases(
+        &mut self,
+        at: &str,
+        value: Option<&Value<'_>>,
+    ) -> BTreeMap<String, Vec<String>> {
+        let Some(table) = self.table(&format!("{at}.local_aliases"), value) else {
+            return BTreeMap::new();
+        };
+        let names = table.iter().map(|(key, value)| {
+            let key = key.get_ref().to_string();
+            let names = self.strings(&key, Some(value));
+            (key, names)
+        });
+        names.collect()
     }
 
     fn allow(&mut self, at: &str, value: Option<&Value<'_>>) -> BTreeMap<String, [bool; 3]> {
@@ -343,15 +392,19 @@ mod tests {
             zone = "office"
             gateway = true
             [keys.phone]
+            [keys.guest]
+            expires = 2030-01-31
             [keys.old]
             id = "AKIA"
             secret_file = "old.secret"
             create_bucket = false
+            expires = "never"
             [buckets.photos]
             aliases = ["pictures"]
             max_size = "200G"
             max_objects = "none"
             website = { error = "404.html" }
+            local_aliases = { phone = ["mine"] }
             allow = { phone = ["read", "write"], old = [] }
             "#,
         );
@@ -366,15 +419,32 @@ mod tests {
         assert_eq!((wanted.replication_factor, wanted.zone_redundancy), (Some(3), Some(None)));
         assert_eq!(wanted.keys["phone"], Key::default());
         let import = Some(("AKIA".to_owned(), PathBuf::from("old.secret")));
-        assert_eq!(wanted.keys["old"], Key { create_bucket: Some(false), import });
+        let old = Key { create_bucket: Some(false), expires: Some(None), import };
+        assert_eq!(wanted.keys["old"], old);
+        let day = Timestamp(1_896_048_000_000);
+        assert_eq!(wanted.keys["guest"].expires, Some(Some(day)));
         let photos = &wanted.buckets["photos"];
         assert_eq!(photos.aliases, ["pictures"]);
+        assert_eq!(photos.local_aliases["phone"], ["mine"]);
         assert_eq!(photos.max_size, Some(Some(200_000_000_000)));
         assert_eq!(photos.max_objects, Some(None));
         let site = ("index.html".to_owned(), Some("404.html".to_owned()));
         assert_eq!(photos.website, Some(Some(site)));
         assert_eq!(photos.allow["phone"], [true, true, false]);
         assert_eq!(photos.allow["old"], [false; 3]);
+    }
+
+    #[test]
+    fn a_time_is_written_as_one_or_as_a_text() {
+        let noon = Timestamp(1_896_048_000_000 + 12 * 3_600_000);
+        for time in ["2030-01-31T12:00:00Z", "\"2030-01-31T12:00:00Z\"", "2030-01-31 12:00:00Z"] {
+            let wanted = read(&format!("[keys.k]\nexpires = {time}\n")).expect(time);
+            assert_eq!(wanted.keys["k"].expires, Some(Some(noon)), "{time}");
+        }
+        for wrong in ["\"soon\"", "30", "2030-01-31T12:00:00", "12:00:00", "\"30d\""] {
+            let problems = read(&format!("[keys.k]\nexpires = {wrong}\n")).expect_err(wrong);
+            assert!(problems[0].starts_with("line 2: expires must be a day or a time"), "{wrong}");
+        }
     }
 
     #[test]

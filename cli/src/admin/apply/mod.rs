@@ -24,7 +24,7 @@ use crate::page::Page;
     subcommand,
     name = "apply",
     example = "  {command_name} -f cluster.toml --diff && echo nothing to do\n  {command_name} -f cluster.toml",
-    note = "The file:\n\n  [layout]\n  replication_factor = 3\n  zone_redundancy = \"maximum\"          # or a number\n  [layout.nodes.attic]                 # a host's name, or the beginning of an id\n  zone = \"home\"\n  capacity = \"2T\"                      # or gateway = true\n  tags = [\"ssd\"]\n\n  [keys.phone]\n  create_bucket = true\n  [keys.old]                           # taken over from another store\n  id = \"AKIAIOSFODNN7EXAMPLE\"\n  secret_file = \"old.secret\"           # beside this file\n\n  [buckets.photos]\n  aliases = [\"pictures\"]\n  max_size = \"200G\"                    # or \"none\"\n  max_objects = 1000000\n  website = {{ index = \"index.html\", error = \"404.html\" }}   # or false\n  allow = {{ phone = [\"read\", \"write\"], old = [] }}         # read, write, owner; exactly these",
+    note = "The file:\n\n  [layout]\n  replication_factor = 3\n  zone_redundancy = \"maximum\"          # or a number\n  [layout.nodes.attic]                 # a host's name, or the beginning of an id\n  zone = \"home\"\n  capacity = \"2T\"                      # or gateway = true\n  tags = [\"ssd\"]\n\n  [keys.phone]\n  create_bucket = true\n  expires = 2030-01-31                 # or a time, or \"never\"\n  [keys.old]                           # taken over from another store\n  id = \"AKIAIOSFODNN7EXAMPLE\"\n  secret_file = \"old.secret\"           # beside this file\n\n  [buckets.photos]\n  aliases = [\"pictures\"]\n  local_aliases = {{ phone = [\"mine\"] }}  # names that single keys have for it\n  max_size = \"200G\"                    # or \"none\"\n  max_objects = 1000000\n  website = {{ index = \"index.html\", error = \"404.html\" }}   # or false\n  allow = {{ phone = [\"read\", \"write\"], old = [] }}         # read, write, owner; exactly these",
     error_code(0, "It is as the file says."),
     error_code(1, "Failed; with --diff also: something would change."),
     error_code(2, "The command line or the file makes no sense.")
@@ -74,7 +74,7 @@ fn told(changes: &[Change], diff: bool) -> Page {
 fn look(client: &Client, wanted: &Wanted) -> Result<Found, Failure> {
     let mut found = Found::default();
     let keys = find::keys(client)?;
-    let granted = wanted.buckets.values().flat_map(|bucket| bucket.allow.keys());
+    let granted = wanted.buckets.values().flat_map(|bucket| bucket.keys());
     for name in wanted.keys.keys().chain(granted) {
         let import = wanted.keys.get(name).and_then(|key| key.import.as_ref());
         let meant = |key: &&find::Named| match import {
@@ -212,12 +212,24 @@ impl<'a> Maker<'a> {
                 let query = [("id", self.key(key))];
                 self.client.post_at("UpdateKey", &query, &Value::Object(body))?;
             }
+            Change::Expiry { key, expiration } => {
+                let body = match expiration {
+                    None => json!({ "neverExpires": true }),
+                    Some(at) => json!({ "expiration": at }),
+                };
+                self.client.post_at("UpdateKey", &[("id", self.key(key))], &body)?;
+            }
             Change::MakeBucket { bucket } => {
                 let made = self.client.post("CreateBucket", &json!({ "globalAlias": bucket }))?;
                 self.buckets.insert(bucket.clone(), text(&made["id"]));
             }
             Change::Alias { bucket, alias } => {
                 let body = json!({ "bucketId": self.bucket(bucket), "globalAlias": alias });
+                self.client.post("AddBucketAlias", &body)?;
+            }
+            Change::LocalAlias { bucket, key, alias } => {
+                let (bucket, key) = (self.bucket(bucket), self.key(key));
+                let body = json!({ "bucketId": bucket, "accessKeyId": key, "localAlias": alias });
                 self.client.post("AddBucketAlias", &body)?;
             }
             Change::Quotas { bucket, max_size, max_objects } => {

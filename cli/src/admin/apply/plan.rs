@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use mews_core::placement::explain::Bytes;
+use mews_core::{placement::explain::Bytes, s3::date};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -39,10 +39,14 @@ pub enum Change {
     ImportKey { key: String, id: String, secret_file: PathBuf },
     /// Whether a key may make buckets.
     CreateBucket { key: String, allow: bool },
+    /// From when on a key signs nothing; none is never.
+    Expiry { key: String, expiration: Option<String> },
     /// A bucket that is made.
     MakeBucket { bucket: String },
     /// One more name.
     Alias { bucket: String, alias: String },
+    /// One more name, which a single key has for it.
+    LocalAlias { bucket: String, key: String, alias: String },
     /// How much fits in: both bounds, as they shall be.
     Quotas { bucket: String, max_size: Option<u64>, max_objects: Option<u64> },
     /// Whether it is a website: its index and error documents.
@@ -82,8 +86,13 @@ impl fmt::Display for Change {
             Self::CreateBucket { key, allow: false } => {
                 write!(f, "- key {key} may no longer create buckets")
             }
+            Self::Expiry { key, expiration: None } => write!(f, "~ key {key} never expires"),
+            Self::Expiry { key, expiration: Some(at) } => write!(f, "~ key {key} expires {at}"),
             Self::MakeBucket { bucket } => write!(f, "+ bucket {bucket}"),
             Self::Alias { bucket, alias } => write!(f, "~ bucket {bucket} is also called {alias}"),
+            Self::LocalAlias { bucket, key, alias } => {
+                write!(f, "~ bucket {bucket} is called {alias} by {key}")
+            }
             Self::Quotas { bucket, max_size, max_objects } => {
                 let size = max_size.map(|size| Bytes(size).to_string());
                 let objects = max_objects.map(|objects| format!("{objects} objects"));
@@ -128,12 +137,18 @@ pub fn changes(wanted: &Wanted, found: &Found) -> Result<Vec<Change>, Failure> {
         if let Some(allow) = key.create_bucket.filter(|allow| *allow != may) {
             changes.push(Change::CreateBucket { key: name.clone(), allow });
         }
+        let at = there.and_then(|key| key["expiration"].as_str());
+        let at = at.and_then(|at| date::parse_iso8601(at.as_bytes()));
+        if let Some(expires) = key.expires.filter(|expires| *expires != at) {
+            let expiration = expires.map(|at| date::iso8601(at).replace(".000Z", "Z"));
+            changes.push(Change::Expiry { key: name.clone(), expiration });
+        }
     }
     for (name, bucket) in &wanted.buckets {
-        for key in bucket.allow.keys() {
+        for key in bucket.keys() {
             if !wanted.keys.contains_key(key) && !found.keys.contains_key(key) {
                 return Err(Failure::Failed(format!(
-                    "bucket {name} allows the key {key} something, and there is no such key: add [keys.{key}] to the file"
+                    "bucket {name} is to be used by the key {key}, and there is no such key: add [keys.{key}] to the file"
                 )));
             }
         }
@@ -155,6 +170,14 @@ fn bucket_changes(name: &str, wanted: &Bucket, all: &Found) -> Vec<Change> {
             changes.push(Change::Alias { bucket: name.clone(), alias: alias.clone() });
         }
     }
+    for (key, names) in &wanted.local_aliases {
+        let grant = grant(found, all.keys.get(key));
+        let has = grant.map(|grant| list(&grant["bucketLocalAliases"])).unwrap_or_default();
+        for alias in names.iter().filter(|name| !has.iter().any(|has| has == name.as_str())) {
+            let (bucket, key, alias) = (name.clone(), key.clone(), alias.clone());
+            changes.push(Change::LocalAlias { bucket, key, alias });
+        }
+    }
     let there = |field: &str| found["quotas"][field].as_u64();
     let quotas = (there("maxSize"), there("maxObjects"));
     let max_size = wanted.max_size.unwrap_or(quotas.0);
@@ -170,12 +193,15 @@ fn bucket_changes(name: &str, wanted: &Bucket, all: &Found) -> Vec<Change> {
         changes.push(Change::Website { bucket: name.clone(), site: wanted });
     }
     for (key, may) in &wanted.allow {
-        let id = all.keys.get(key).map(|key| &key["accessKeyId"]);
-        let is = |grant: &&Value| id.is_some_and(|id| grant["accessKeyId"] == *id);
-        let grant = list(&found["keys"]).iter().find(is);
-        changes.extend(permissions(&name, key, *may, grant));
+        changes.extend(permissions(&name, key, *may, grant(found, all.keys.get(key))));
     }
     changes
+}
+
+/// What a bucket says of a key.
+fn grant<'a>(bucket: &'a Value, key: Option<&Value>) -> Option<&'a Value> {
+    let id = &key?["accessKeyId"];
+    list(&bucket["keys"]).iter().find(|grant| grant["accessKeyId"] == *id)
 }
 
 /// What a key gets and what it loses.
@@ -237,8 +263,10 @@ fn strangers(changes: &[Change], layout: &Value) -> Result<(), Failure> {
             | Change::MakeKey { .. }
             | Change::ImportKey { .. }
             | Change::CreateBucket { .. }
+            | Change::Expiry { .. }
             | Change::MakeBucket { .. }
             | Change::Alias { .. }
+            | Change::LocalAlias { .. }
             | Change::Quotas { .. }
             | Change::Website { .. }
             | Change::Allow { .. }
@@ -269,8 +297,10 @@ mod tests {
         capacity = "1T"
         [keys.phone]
         create_bucket = true
+        expires = 2030-01-31
         [buckets.photos]
         aliases = ["pictures"]
+        local_aliases = { phone = ["mine"] }
         max_size = "10G"
         website = true
         allow = { phone = ["read", "write"] }
@@ -294,8 +324,10 @@ mod tests {
             "~ layout: 3 copies in at least 2 zones",
             "+ key phone",
             "~ key phone may create buckets",
+            "~ key phone expires 2030-01-31T00:00:00Z",
             "+ bucket photos",
             "~ bucket photos is also called pictures",
+            "~ bucket photos is called mine by phone",
             "~ bucket photos holds at most 9.3 GiB",
             "~ bucket photos is a website, index index.html",
             "~ bucket photos: phone may read, write",
@@ -304,14 +336,17 @@ mod tests {
     }
 
     fn as_wanted() -> Found {
-        let key = json!({ "accessKeyId": "GK1", "permissions": { "createBucket": true } });
+        let key = json!({
+            "accessKeyId": "GK1", "permissions": { "createBucket": true },
+            "expiration": "2030-01-31T00:00:00Z",
+        });
         let bucket = json!({
             "globalAliases": ["photos", "pictures"],
             "quotas": { "maxSize": 10_000_000_000_u64, "maxObjects": 5 },
             "websiteAccess": true,
             "websiteConfig": { "indexDocument": "index.html", "errorDocument": null },
             "keys": [{
-                "accessKeyId": "GK1", "name": "phone",
+                "accessKeyId": "GK1", "name": "phone", "bucketLocalAliases": ["mine"],
                 "permissions": { "read": true, "write": true, "owner": false },
             }],
         });

@@ -13,12 +13,14 @@ capacity = "1G"
 
 [keys.camera]
 create_bucket = true
+expires = 2090-01-31
 [keys.moved]
 id = "MOVEDKEY"
 secret_file = "moved.secret"
 
 [buckets.videos]
 aliases = ["films"]
+local_aliases = { camera = ["roll"] }
 max_size = "10GiB"
 website = { error = "404.html" }
 allow = { camera = ["read", "write"], moved = ["read"] }
@@ -42,9 +44,11 @@ pub fn run(keeper: &Keeper) {
         "~ layout: in as many zones as there are",
         "+ key camera",
         "~ key camera may create buckets",
+        "~ key camera expires 2090-01-31T00:00:00Z",
         "+ key moved, taken over as MOVEDKEY",
         "+ bucket videos",
         "~ bucket videos is also called films",
+        "~ bucket videos is called roll by camera",
         "~ bucket videos holds at most 10.0 GiB",
         "~ bucket videos is a website, index index.html, errors 404.html",
         "~ bucket videos: camera may read, write",
@@ -57,7 +61,8 @@ pub fn run(keeper: &Keeper) {
 
     keeper.hears(&apply, "+ bucket videos\n");
     keeper.hears(&["bucket", "info", "films"], "at most 10.0 GiB");
-    keeper.hears(&["key", "info", "camera"], "films   read, write");
+    keeper.hears(&["key", "info", "camera"], "films   read, write  roll");
+    keeper.hears(&["key", "info", "camera"], "2090-01-31T00:00:00Z");
     keeper.hears(&["key", "info", "MOVEDKEY", "--show-secret"], "a-moved-secret");
     keeper.hears(&["layout", "show"], "cellar");
     // The second time, nothing changes.
