@@ -2,32 +2,49 @@
 //! had ended before something else began comes before it (Wing and Gong, 1993).
 //!
 //! What was not acknowledged may have happened once, between its request and its end, or not at all. A request to create may have
-//! happened a second time before that: what it had proposed was brought to its end by another, who then deleted the bucket.
+//! happened a second time before that: what it had proposed was brought to its end by another, who then deleted the bucket. Of two who
+//! delete the same bucket at once, both may be told that it is done.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::Tick;
 
-/// What a bucket's name stands for: nothing, or a bucket with these objects, by their keys.
-type State = Option<BTreeMap<String, u64>>;
+/// What a bucket's name stands for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    /// Nothing. If there was a bucket, its deletion may have been as late as this.
+    Free(Tick),
+    /// A bucket with these objects, by their keys.
+    Taken(BTreeMap<String, u64>),
+}
 
 /// Something that was asked, and what it learned if it was a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The bucket is created, where there was none.
     Create,
-    /// The bucket is deleted, which has no objects.
+    /// The bucket is deleted, which has no objects; or it was there at first, and another request deleted it.
     Delete,
     /// An object is made.
     Put(String, u64),
-    /// An object is deleted, or was not there.
+    /// An object is deleted, or was not there. A bucket that is gone has no objects either: a node that has not heard of its deletion
+    /// says so.
     Remove(String),
-    /// A key was read, and this was there. A bucket that is gone has no objects either.
+    /// A key was read, and this was there; of a bucket that is gone, as with [`Step::Remove`].
     Read(String, Option<u64>),
     /// These keys were listed.
     List(BTreeSet<String>),
     /// There was no bucket.
     Absent,
+}
+
+impl Step {
+    fn changes(&self) -> bool {
+        match self {
+            Self::Create | Self::Delete | Self::Put(..) | Self::Remove(_) => true,
+            Self::Read(..) | Self::List(_) | Self::Absent => false,
+        }
+    }
 }
 
 /// One request.
@@ -58,7 +75,7 @@ pub fn find(name: &str, asked: &[Asked]) -> Result<(), String> {
         return Err(format!("{name}: {} requests are too many to look for an order", all.len()));
     }
     let mut search = Search { all: &all, seen: BTreeSet::new() };
-    if search.goes_on(0, &None) {
+    if search.goes_on(0, &State::Free(0)) {
         return Ok(());
     }
     let lines = asked.iter().map(|Asked { step, began, ended, sure }| {
@@ -92,38 +109,46 @@ impl Search<'_> {
         let next: Vec<(usize, State)> = open()
             .filter(|(_, asked)| asked.began <= first_end)
             .filter(|(_, asked)| asked.ended.is_none_or(|ended| ended >= last_begin))
-            .filter_map(|(at, asked)| Some((at, after(&asked.step, state)?, asked.sure)))
+            .filter_map(|(at, asked)| Some((at, after(asked, state)?, asked.sure)))
             // What need not have happened and changes nothing need not be tried.
-            .filter(|(_, next, sure)| *sure || next != state)
+            .filter(|(at, next, sure)| *sure || (self.all[*at].step.changes() && next != state))
             .map(|(at, next, _)| (at, next))
             .collect();
         next.into_iter().any(|(at, next)| self.goes_on(done | 1 << at, &next))
     }
 }
 
-/// What comes of a step; `None` if it cannot happen.
-fn after(step: &Step, state: &State) -> Option<State> {
-    match (step, state) {
-        (Step::Create, None) => Some(Some(BTreeMap::new())),
-        (Step::Delete, Some(objects)) if objects.is_empty() => Some(None),
-        (Step::Put(key, number), Some(objects)) => {
+/// What comes of a request that happens now; `None` if it cannot.
+fn after(asked: &Asked, state: &State) -> Option<State> {
+    let end = asked.ended.unwrap_or(Tick::MAX);
+    match state {
+        State::Free(deleted) => {
+            // What happens after the deletion and ended early was after an early deletion.
+            let still = State::Free(end.min(*deleted));
+            match &asked.step {
+                Step::Create => Some(State::Taken(BTreeMap::new())),
+                Step::Delete => (asked.sure && asked.began <= *deleted).then_some(still),
+                Step::Remove(_) | Step::Read(_, None) | Step::Absent => Some(still),
+                Step::List(keys) => keys.is_empty().then_some(still),
+                Step::Put(..) | Step::Read(_, Some(_)) => None,
+            }
+        }
+        State::Taken(objects) => {
             let mut objects = objects.clone();
-            objects.insert(key.clone(), *number);
-            Some(Some(objects))
+            match &asked.step {
+                Step::Delete => return objects.is_empty().then_some(State::Free(end)),
+                Step::Put(key, number) => {
+                    objects.insert(key.clone(), *number);
+                }
+                Step::Remove(key) => {
+                    objects.remove(key);
+                }
+                Step::Read(key, found) if objects.get(key) == found.as_ref() => {}
+                Step::List(keys) if objects.keys().eq(keys) => {}
+                Step::Create | Step::Absent | Step::Read(..) | Step::List(_) => return None,
+            }
+            Some(State::Taken(objects))
         }
-        (Step::Remove(key), Some(objects)) => {
-            let mut objects = objects.clone();
-            objects.remove(key);
-            Some(Some(objects))
-        }
-        (Step::Read(key, found), Some(objects)) => {
-            (objects.get(key) == found.as_ref()).then(|| state.clone())
-        }
-        (Step::List(keys), Some(objects)) => objects.keys().eq(keys).then(|| state.clone()),
-        (Step::Read(_, None), None) | (Step::Absent, None) => Some(None),
-        (Step::List(keys), None) => keys.is_empty().then_some(None),
-        (Step::Create | Step::Delete | Step::Absent, Some(_))
-        | (Step::Delete | Step::Put(..) | Step::Remove(_) | Step::Read(_, Some(_)), None) => None,
     }
 }
 
@@ -155,6 +180,18 @@ mod tests {
         assert_eq!(find("n", &freed), Ok(()));
         let late = [two[0].clone(), two[1].clone(), doubtful(Step::Delete, 5)];
         assert!(find("n", &late).is_err());
+    }
+
+    #[test]
+    fn two_may_delete_one_bucket_at_once() {
+        let made = sure(Step::Create, 1, 2);
+        let two = [made.clone(), sure(Step::Delete, 3, 6), sure(Step::Delete, 4, 5)];
+        assert_eq!(find("n", &two), Ok(()));
+        let later = [made.clone(), sure(Step::Delete, 3, 4), sure(Step::Delete, 5, 6)];
+        assert!(find("n", &later).is_err());
+        // By then it had been seen that it was gone.
+        let seen = [&two[..2], &[sure(Step::Absent, 3, 4), sure(Step::Delete, 5, 7)]].concat();
+        assert!(find("n", &seen).is_err());
     }
 
     #[test]
