@@ -58,6 +58,8 @@ pub enum Fault {
     Offload,
     /// A node that has lost its rows answers as if it had them all.
     Recovering,
+    /// An older database that is put back goes unnoticed.
+    Starts,
 }
 
 impl Fault {
@@ -82,7 +84,7 @@ impl Fault {
     ];
 
     /// Those that show in a cluster.
-    pub const CLUSTER: [Self; 12] = [
+    pub const CLUSTER: [Self; 13] = [
         Self::QuorumOfOne,
         Self::EarlyAnswer,
         Self::Sync,
@@ -95,6 +97,7 @@ impl Fault {
         Self::Outdated,
         Self::Offload,
         Self::Recovering,
+        Self::Starts,
     ];
 
     /// Its name on the command line and in scenarios.
@@ -127,6 +130,7 @@ impl Fault {
             Self::Outdated => "outdated",
             Self::Offload => "offload",
             Self::Recovering => "recovering",
+            Self::Starts => "starts",
         }
     }
 

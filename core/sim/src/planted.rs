@@ -4,7 +4,7 @@
 //!
 //! | checker | where | proven by |
 //! |---|---|---|
-//! | read-after-write, by any client | `history::read` | quorum-of-one, recovering, outdated |
+//! | read-after-write, by any client | `history::read` | quorum-of-one, recovering, starts, outdated |
 //! | list-after-write, by any client; what was seen is seen again | `history::listed` | read-repair |
 //! | no acknowledged object lost, nothing broken | `storm::read_all` | fencing |
 //! | no resurrection | `history::read` | early-forget |
@@ -65,7 +65,7 @@ const fn scripted(fault: Fault, script: Script) -> Planted {
 }
 
 /// Every fault in every setting that it has to be caught in.
-pub const ALL: [Planted; 28] = [
+pub const ALL: [Planted; 29] = [
     alone(Fault::DatabaseSync),
     alone(Fault::FileSync),
     alone(Fault::DirectorySync),
@@ -103,6 +103,10 @@ pub const ALL: [Planted; 28] = [
     scripted(Fault::Outdated, scripts::SLEPT_THROUGH_A_CHANGE),
     scripted(Fault::Offload, scripts::SLOW_TO_FETCH),
     cluster(Fault::Recovering, &[("faults", "wipe, kill"), ("night", "no")]),
+    cluster(
+        Fault::Starts,
+        &[("faults", "put-back, kill, cut"), ("keys", "3"), ("small_only", "yes"), ("night", "no")],
+    ),
 ];
 
 impl Planted {

@@ -48,7 +48,8 @@ pub fn batch(fault: Fault, batch: &mut Batch) {
         | Fault::ReadRepair
         | Fault::Outdated
         | Fault::Offload
-        | Fault::Recovering => {}
+        | Fault::Recovering
+        | Fault::Starts => {}
     }
 }
 

@@ -399,7 +399,8 @@ impl Host {
         self.copy.is_some()
     }
 
-    /// Puts the database back from the copy; all else on the disks stays.
+    /// Puts the database back from the copy, as `mewsd restore` does; all else on the disks stays. What tells it from one that is the
+    /// latest is a start that it does not know of.
     pub fn put_back(&mut self, world: &mut World) {
         assert!(self.process.is_none(), "it is running");
         if let Some(copy) = self.copy.take() {
@@ -409,6 +410,11 @@ impl Host {
                 .trace
                 .note(world.now, format_args!("host {number}: an older database is put back"));
             self.medium = copy;
+            if self.options.fault == Some(Fault::Starts) {
+                self.starts = 0;
+            } else {
+                self.starts += 1;
+            }
         }
     }
 
