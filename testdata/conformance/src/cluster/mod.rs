@@ -90,12 +90,21 @@ fn write_secret(path: &Path, text: &str) {
 /// Another binary of the workspace, built like this one and beside it.
 pub fn sibling(binary: &Path, name: &str) -> PathBuf {
     let dir = binary.parent().expect("a binary is in a directory");
-    let release = dir.ends_with("release");
     let mut build = Command::new(std::env::var_os("CARGO").expect("tests are run by cargo"));
     build.args(["build", "--quiet", "--package", name, "--bins"]);
-    build.args(release.then_some("--release"));
+    // A profile's directory has its name, but for this one.
+    if let Some(profile) = dir.file_name().filter(|profile| *profile != "debug") {
+        build.arg("--profile").arg(profile);
+    }
     assert!(build.status().expect("cargo runs").success(), "{name} does not build");
     dir.join(name)
+}
+
+/// The same binary, optimised as the simulator is: for what is measured.
+pub fn optimised(binary: &Path) -> PathBuf {
+    let (dir, name) = (binary.parent().expect("a directory"), binary.file_name().expect("a name"));
+    let built = dir.with_file_name("sim").join(name);
+    sibling(&built, name.to_str().expect("ASCII"))
 }
 
 impl Cluster {

@@ -118,6 +118,26 @@ impl Net {
         address
     }
 
+    /// Something at `to` that answers `from`, which is this process, at once: to measure how long a round trip between nodes really takes.
+    pub fn echo(&self, from: usize, to: usize) -> Echo {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let target = listener.local_addr().expect("bound");
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            stream.set_nodelay(true).expect("TCP_NODELAY");
+            let mut byte = [0];
+            // Until the other end is gone.
+            while stream.read_exact(&mut byte).and_then(|()| stream.write_all(&byte)).is_ok() {}
+        });
+        self.set_process(from, Some(std::process::id()));
+        let stream = TcpStream::connect(self.proxy(to, target)).expect("it listens");
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        let mut echo = Echo(stream);
+        // The first has the connection's way in it.
+        echo.round_trip();
+        echo
+    }
+
     fn connection(&self, client: &TcpStream, to: usize, target: SocketAddr) {
         // A node that is gone already needs no connection.
         let Some(from) = self.owner(client) else { return };
@@ -178,6 +198,20 @@ impl Net {
     }
 }
 
+/// See [`Net::echo`].
+#[derive(Debug)]
+pub struct Echo(TcpStream);
+
+impl Echo {
+    /// How long a byte takes there and back.
+    pub fn round_trip(&mut self) -> Duration {
+        let began = Instant::now();
+        self.0.write_all(b"x").expect("it listens");
+        self.0.read_exact(&mut [0]).expect("an echo");
+        began.elapsed()
+    }
+}
+
 /// The inode of the socket that is bound to this loopback address.
 fn inode(address: SocketAddr) -> Option<u64> {
     let table = fs::read_to_string("/proc/net/tcp").expect("Linux has such a table");
@@ -194,27 +228,10 @@ mod tests {
 
     #[test]
     fn what_passes_is_delayed_and_silence_holds_it_back() {
-        let echo = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let target = echo.local_addr().expect("bound");
-        thread::spawn(move || {
-            let (mut stream, _) = echo.accept().expect("a connection");
-            let mut byte = [0];
-            while stream.read_exact(&mut byte).is_ok() {
-                stream.write_all(&byte).expect("the test reads");
-            }
-        });
         let net = Net::new(2);
-        net.set_process(0, Some(std::process::id()));
-        let mut stream = TcpStream::connect(net.proxy(1, target)).expect("it listens");
-        let mut echoed = || {
-            let began = Instant::now();
-            stream.write_all(b"x").expect("it listens");
-            stream.read_exact(&mut [0]).expect("an echo");
-            began.elapsed()
-        };
-        echoed();
+        let mut echo = net.echo(0, 1);
         net.set(0, 1, Passage::After(Duration::from_millis(50)));
-        let took = echoed();
+        let took = echo.round_trip();
         assert!(took >= Duration::from_millis(100), "{took:?}");
         net.set(0, 1, Passage::Silent);
         let healer = net.clone();
@@ -222,7 +239,7 @@ mod tests {
             thread::sleep(Duration::from_millis(300));
             healer.set(0, 1, Passage::After(Duration::ZERO));
         });
-        let took = echoed();
+        let took = echo.round_trip();
         assert!(took >= Duration::from_millis(300), "{took:?}");
     }
 }
