@@ -44,6 +44,8 @@ pub struct Founders {
     asked: BTreeMap<String, Vec<Asked>>,
     pending: BTreeMap<u64, Pending>,
     contents: BTreeMap<[u8; 32], u64>,
+    /// All nodes have heard of everything.
+    settled: bool,
 }
 
 impl Founders {
@@ -57,6 +59,7 @@ impl Founders {
             asked: BTreeMap::new(),
             pending: BTreeMap::new(),
             contents: BTreeMap::new(),
+            settled: false,
         }
     }
 
@@ -199,9 +202,10 @@ impl Founders {
             _ => return unexpected(),
         };
         let ended = self.tick();
-        let asked = &mut self.asked.get_mut(name).expect("it was asked")[*at];
-        asked.step = learned.unwrap_or_else(|| asked.step.clone());
-        (asked.ended, asked.sure) = (Some(ended), true);
+        let asked = self.asked.get_mut(name).expect("it was asked");
+        let step = learned.unwrap_or_else(|| asked[*at].step.clone());
+        let sure = self.settled || !may_be_of_an_earlier_bucket(&step, asked);
+        asked[*at] = Asked { step, began: asked[*at].began, ended: Some(ended), sure };
         Ok(())
     }
 
@@ -219,6 +223,7 @@ impl Founders {
 
     /// What was not done by now never will be.
     pub fn settled(&mut self) {
+        self.settled = true;
         let now = self.tick();
         for asked in self.asked.values_mut().flatten() {
             asked.ended = asked.ended.or(Some(now));
@@ -230,6 +235,19 @@ impl Founders {
         let found = self.asked.iter().map(|(name, asked)| order::find(name, asked));
         found.filter_map(Result::err).collect()
     }
+}
+
+/// Whether this is what a node says that was away when the bucket was deleted and another one created under its name. Until it hears
+/// of that it finds nothing under the key.
+fn may_be_of_an_earlier_bucket(step: &Step, asked: &[Asked]) -> bool {
+    let finds_nothing = match step {
+        Step::Remove(_) | Step::Read(_, None) => true,
+        Step::List(keys) => keys.is_empty(),
+        Step::Create | Step::Delete | Step::Put(..) | Step::Read(_, Some(_)) | Step::Absent => {
+            false
+        }
+    };
+    finds_nothing && asked.iter().any(|asked| asked.step == Step::Delete)
 }
 
 fn name(number: u64) -> String {

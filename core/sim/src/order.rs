@@ -3,7 +3,8 @@
 //!
 //! What was not acknowledged may have happened once, between its request and its end, or not at all. A request to create may have
 //! happened a second time before that: what it had proposed was brought to its end by another, who then deleted the bucket. Of two who
-//! delete the same bucket at once, both may be told that it is done.
+//! delete the same bucket at once, both may be told that it is done. Listings are not repaired: while an object is made or deleted, one
+//! may show it and the next one not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,7 +71,10 @@ pub const MOST: usize = 64;
 pub fn find(name: &str, asked: &[Asked]) -> Result<(), String> {
     let again = asked.iter().filter(|asked| asked.step == Step::Create);
     let again = again.map(|asked| Asked { sure: false, ..asked.clone() });
-    let all: Vec<Asked> = asked.iter().cloned().chain(again).collect();
+    let told = asked
+        .iter()
+        .map(|each| Asked { sure: each.sure && !is_vague(each, asked), ..each.clone() });
+    let all: Vec<Asked> = told.chain(again).collect();
     if all.len() > 2 * MOST {
         return Err(format!("{name}: {} requests are too many to look for an order", all.len()));
     }
@@ -84,6 +88,17 @@ pub fn find(name: &str, asked: &[Asked]) -> Result<(), String> {
     });
     let lines: Vec<String> = lines.collect();
     Err(format!("{name}: in no order can all this have happened: {}", lines.join("; ")))
+}
+
+/// Whether this is a listing beside which something was made or deleted.
+fn is_vague(listing: &Asked, all: &[Asked]) -> bool {
+    let Step::List(_) = listing.step else { return false };
+    let is_beside = |other: &Asked| {
+        listing.ended.is_none_or(|ended| other.began < ended)
+            && other.ended.is_none_or(|ended| ended > listing.began)
+    };
+    let changes = |other: &&Asked| matches!(other.step, Step::Put(..) | Step::Remove(_));
+    all.iter().filter(changes).any(is_beside)
 }
 
 struct Search<'a> {
@@ -220,6 +235,19 @@ mod tests {
         for wrong in [read(None), read(Some(8)), Step::List(BTreeSet::new()), Step::Absent] {
             assert!(find("n", &and(wrong.clone())).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_listing_may_miss_what_is_under_way() {
+        let list = |keys: &[&str], began| {
+            sure(Step::List(keys.iter().map(|key| (*key).to_owned()).collect()), began, began + 1)
+        };
+        let made = sure(Step::Create, 1, 2);
+        let ends = |ended| Asked { ended: Some(ended), ..doubtful(put(7), 3) };
+        let all = [made.clone(), ends(20), list(&["k"], 5), list(&[], 7)];
+        assert_eq!(find("n", &all), Ok(()));
+        let settled = [made, ends(4), list(&["k"], 5), list(&[], 7)];
+        assert!(find("n", &settled).is_err());
     }
 
     #[test]
