@@ -2,26 +2,18 @@
 
 use std::{
     path::{Path, PathBuf},
-    thread,
     time::{Duration, Instant},
 };
 
 use super::{
-    Cluster, NODES_MAX, Passage,
-    load::{UNCERTAIN, Written, blob},
-    net::Echo,
-    optimised, sibling,
+    Cluster, Passage,
+    load::{UNCERTAIN, Written},
+    sibling,
 };
-use crate::{
-    clients::Suite,
-    daemon::Daemon,
-    signed::{self, Session},
-};
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{clients::Suite, daemon::Daemon, signed};
 
 /// `binary` twice and the other daemon once, each in a zone of its own.
-fn mixed(binary: &Path) -> Vec<(PathBuf, &'static str)> {
+pub(super) fn mixed(binary: &Path) -> Vec<(PathBuf, &'static str)> {
     let other = if binary.ends_with("mewsd") { "mewsd-smol" } else { "mewsd" };
     vec![(binary.to_owned(), "a"), (sibling(binary, other), "b"), (binary.to_owned(), "c")]
 }
@@ -110,109 +102,4 @@ pub fn serves_clients(binary: impl AsRef<Path>) {
     let Some(suite) = Suite::for_cluster(binary) else { return };
     let cluster = Cluster::start(&mixed(binary));
     suite.run(&cluster.nodes.iter().collect::<Vec<_>>());
-}
-
-/// From one node to another and back.
-const RTT: Duration = Duration::from_millis(50);
-/// Enough that the middle is not moved by what else the machine does now and then.
-const ROUNDS: usize = 31;
-/// What is to be counted: round trips to the other zones.
-const SMALL_MAX: f64 = 1.3;
-const LARGE_PUT_MAX: f64 = 2.5;
-const LARGE_GET_NEAR_MAX: f64 = 1.3;
-const LARGE_GET_FAR_MAX: f64 = 2.3;
-
-/// With a delay between nodes, how many round trips an operation takes in the middle (the median): not more than these. By a node
-/// that has a copy of everything, and by one that has nothing (a gateway).
-pub fn round_trips(binary: impl AsRef<Path>) {
-    // What an unoptimised daemon computes would be counted too, and is a good part of 50 ms.
-    let binary = &*optimised(binary.as_ref());
-    let mut cluster = Cluster::start(&mixed(binary));
-    let gateway = cluster.add(binary);
-    cluster.wait_for(&[0, 1, 2, gateway]);
-    let id = cluster.id(gateway);
-    cluster.lead(0, &["layout", "assign", &id, "--zone", "d", "--gateway"]);
-    cluster.lead(0, &["layout", "apply", "--wait"]);
-    cluster.settle(3);
-    let mut echo = cluster.net.echo(NODES_MAX - 1, NODES_MAX - 2);
-    cluster.net.set_all(Passage::After(RTT / 2));
-    // The next pings tell the nodes how far they are from each other.
-    thread::sleep(Duration::from_secs(6));
-    let mut wrong = Vec::new();
-    for (name, node, large_get_max) in
-        [("with a copy", 0, LARGE_GET_NEAR_MAX), ("without", gateway, LARGE_GET_FAR_MAX)]
-    {
-        let mut trips = Trips {
-            name,
-            session: Session::open(&cluster.nodes[node]).expect("up"),
-            echo: &mut echo,
-            wrong: Vec::new(),
-        };
-        trips.small("PUT of 1 KiB", "PUT", 200, 1 << 10);
-        trips.small("GET of 1 KiB", "GET", 200, 0);
-        let list = |_| ("?list-type=2&prefix=small%2F".to_owned(), Vec::new());
-        trips.measure("LIST", "GET", 200, SMALL_MAX, &list);
-        trips.small("DELETE", "DELETE", 204, 0);
-        // Content of its own for each: a block that is there already need not be sent.
-        let seed = 1000 * (node as u64 + 1);
-        let large = |round| (format!("large/{name}/{round}"), blob(seed + round as u64, 1 << 20));
-        trips.measure("PUT of 1 MiB", "PUT", 200, LARGE_PUT_MAX, &large);
-        let large = |round| (format!("large/{name}/{round}"), Vec::new());
-        trips.measure("GET of 1 MiB", "GET", 200, large_get_max, &large);
-        wrong.append(&mut trips.wrong);
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// Requests by one node, and how many round trips they took.
-struct Trips<'a> {
-    name: &'a str,
-    session: Session<'a>,
-    echo: &'a mut Echo,
-    wrong: Vec<String>,
-}
-
-impl Trips<'_> {
-    fn small(&mut self, what: &str, method: &str, status: u16, len: usize) {
-        let name = self.name;
-        let of = |round| (format!("small/{name}/{round}"), blob(round as u64, len));
-        self.measure(what, method, status, SMALL_MAX, &of);
-    }
-
-    /// Sends a request of this kind several times, each with a key and a body of its own, and before each measures what a round trip
-    /// takes just now: the delay, and what a busy machine adds to it.
-    fn measure(
-        &mut self,
-        what: &str,
-        method: &str,
-        status: u16,
-        most: f64,
-        of: &dyn Fn(usize) -> (String, Vec<u8>),
-    ) {
-        let (mut trips, mut took) = (Vec::new(), Vec::new());
-        for round in 0..ROUNDS {
-            let (key, body) = of(round);
-            trips.push(self.echo.round_trip());
-            let began = Instant::now();
-            let response = self.session.ask(method, &key, &[], &body, PATIENCE);
-            took.push(began.elapsed());
-            let response = response.expect("an answer");
-            let text = String::from_utf8_lossy(&response.body[..response.body.len().min(500)]);
-            assert_eq!(response.status, status, "{what}: {text}");
-        }
-        let (name, trip, took) = (self.name, median(trips), median(took));
-        let ratio = took.as_secs_f64() / trip.as_secs_f64();
-        let text = format!(
-            "{what}, {name}: {ratio:.2} round trips (at most {most}): {took:.1?}, of {trip:.1?}"
-        );
-        println!("{text}");
-        if ratio > most {
-            self.wrong.push(text);
-        }
-    }
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }

@@ -5,6 +5,7 @@ mod cases;
 mod growth;
 mod load;
 mod net;
+mod trips;
 
 use std::{
     fs, mem,
@@ -25,9 +26,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub use cases::{heals, round_trips, serves_clients};
+pub use cases::{heals, serves_clients};
 pub use growth::grows;
 pub use net::{Net, Passage};
+pub use trips::round_trips;
 
 use crate::daemon::Daemon;
 
@@ -90,21 +92,34 @@ fn write_secret(path: &Path, text: &str) {
 /// Another binary of the workspace, built like this one and beside it.
 pub fn sibling(binary: &Path, name: &str) -> PathBuf {
     let dir = binary.parent().expect("a binary is in a directory");
-    let mut build = Command::new(std::env::var_os("CARGO").expect("tests are run by cargo"));
-    build.args(["build", "--quiet", "--package", name, "--bins"]);
     // A profile's directory has its name, but for this one.
-    if let Some(profile) = dir.file_name().filter(|profile| *profile != "debug") {
-        build.arg("--profile").arg(profile);
+    match dir.file_name().and_then(|profile| profile.to_str()) {
+        Some("debug") => build(&["--package", name]),
+        // With the same features whichever of them is asked for first: they are slow to build.
+        Some(profile) => build(&["--workspace", "--profile", profile]),
+        None => panic!("{} is in no profile's directory", binary.display()),
     }
-    assert!(build.status().expect("cargo runs").success(), "{name} does not build");
     dir.join(name)
+}
+
+fn build(arguments: &[&str]) {
+    let mut build = Command::new(std::env::var_os("CARGO").expect("tests are run by cargo"));
+    build.args(["build", "--quiet", "--bins"]).args(arguments);
+    // Cargo tells a test about its package; a build script that looks at that would find it changed, and all above it were built anew.
+    let of_package =
+        |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.starts_with(of));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(of_package) {
+            build.env_remove(name);
+        }
+    }
+    assert!(build.status().expect("cargo runs").success(), "{arguments:?} do not build");
 }
 
 /// The same binary, optimised as the simulator is: for what is measured.
 pub fn optimised(binary: &Path) -> PathBuf {
     let (dir, name) = (binary.parent().expect("a directory"), binary.file_name().expect("a name"));
-    let built = dir.with_file_name("sim").join(name);
-    sibling(&built, name.to_str().expect("ASCII"))
+    sibling(&dir.with_file_name("sim").join(name), name.to_str().expect("ASCII"))
 }
 
 impl Cluster {
