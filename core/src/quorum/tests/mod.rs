@@ -11,6 +11,7 @@ mod outages;
 mod repair;
 mod round_trips;
 mod superseded;
+mod unnamed;
 
 use crate::testing::{
     Ask,
