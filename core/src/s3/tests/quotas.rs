@@ -72,6 +72,34 @@ fn what_others_write_meanwhile_is_counted() {
     assert_eq!(host.ask(Ask::get("/bucket/slow")).outcome(), "404 NoSuchKey");
 }
 
+/// What is past its last look when the others look is not counted: no more than that is ever too much, and from then on nothing is let in.
+#[test]
+fn a_bucket_ends_up_too_full_by_what_was_under_way_at_once_at_most() {
+    for under_way in [1, 3] {
+        let mut host = Host::new();
+        limit(&mut host, &json!({ "maxSize": 5000 }));
+        put(&mut host, "/bucket/first", bytes(3000));
+        let begin = |n: usize| host.begin(Ask::put(&format!("/bucket/{n}"), bytes(1900)));
+        let mut all: Vec<_> = (0..under_way).map(begin).collect();
+        // All have looked when the first of them becomes visible.
+        for each in &mut all {
+            each.run_until(&mut host, "Commit");
+            // Past the commit of its intent, if there is one.
+            while each.next().is_some_and(|line| !line.contains("object")) && each.step(&mut host) {
+            }
+        }
+        for each in &mut all {
+            while each.step(&mut host) {}
+            assert_eq!(each.reply.outcome(), "200");
+        }
+        let info = host.admin("GetBucketInfo?globalAlias=bucket", &Value::Null).ok();
+        assert_eq!(info["bytes"], json!(3000 + 1900 * under_way));
+        let over = (3000 + 1900 * under_way).saturating_sub(5000);
+        assert!(over <= 1900 * (under_way - 1), "all but the one that there was room for");
+        assert_refused(&host.ask(Ask::put("/bucket/late", bytes(1900))));
+    }
+}
+
 #[test]
 fn parts_and_what_comes_of_them_are_counted() {
     let mut host = Host::new();
