@@ -2,7 +2,11 @@
 //! program writes is compared with the newest of them.
 #![allow(clippy::disallowed_methods)]
 
-use std::{collections::BTreeMap, fmt::Debug, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    path::Path,
+};
 
 use mews_core::{
     checksum::{Algorithm, Checksum, ChecksumKind, Scope},
@@ -10,7 +14,9 @@ use mews_core::{
     store::Table,
     table::{
         CounterRow,
-        access::{AccessKeyRow, AliasRow, BucketRow, Lww, Permissions, Quotas, Website},
+        access::{
+            AccessKeyRow, AliasRow, BucketRow, Lww, Permissions, PublicRead, Quotas, Website,
+        },
         block::{BlockCountRow, BlockErrorRow, BlockListRow, BlockRefRow, FetchRow},
         decode, encode,
         object::{Content, Data, Meta, ObjectRow, Parts},
@@ -189,8 +195,14 @@ fn access(samples: &mut Samples) {
     samples.check(Table::Bucket, "bucket.configured", &configured);
     let website = Website { index: "index.html".to_owned(), error: None };
     let some = Quotas { max_size: Some(1 << 40), max_objects: None };
-    let part = BucketRow { quotas: lww(some), website: lww(Some(website)), ..bucket };
+    let part = BucketRow { quotas: lww(some), website: lww(Some(website)), ..bucket.clone() };
     samples.check(Table::Bucket, "bucket.configured.part", &part);
+    let public = |prefixes| lww(Some(PublicRead { prefixes }));
+    let whole = BucketRow { public_read: public(BTreeSet::new()), ..bucket.clone() };
+    samples.check(Table::Bucket, "bucket.public", &whole);
+    let prefixes = BTreeSet::from(["img/".to_owned()]);
+    let part = BucketRow { public_read: public(prefixes), ..bucket };
+    samples.check(Table::Bucket, "bucket.public.part", &part);
     let permissions = Permissions { read: true, write: false, owner: true };
     let key = AccessKeyRow {
         created: Timestamp(1_700_000_000_000),

@@ -14,12 +14,15 @@ use super::{
 use crate::{
     id::BucketId,
     quorum,
-    s3::bucket::{
-        create::{self, Created, Owner, Wanted},
-        delete::{self, Deletion},
-        name,
+    s3::{
+        bucket::{
+            create::{self, Created, Owner, Wanted},
+            delete::{self, Deletion},
+            name,
+        },
+        request::KEY_MAX,
     },
-    table::access::{AccessKeyRow, BucketRow, Lww, Permissions, Quotas, Website},
+    table::access::{AccessKeyRow, BucketRow, Lww, Permissions, PublicRead, Quotas, Website},
     task::Cx,
     time::Stamp,
     view::View,
@@ -125,6 +128,7 @@ async fn info_among(
         })
     });
     let Quotas { max_size, max_objects } = bucket.quotas.value;
+    let public = bucket.public_read.value.as_ref();
     Ok(json!({
         "id": id.to_string(),
         "created": row::date(bucket.created),
@@ -141,6 +145,10 @@ async fn info_among(
         "unfinishedMultipartUploadParts": open.parts,
         "unfinishedMultipartUploadBytes": open.bytes,
         "quotas": { "maxSize": max_size, "maxObjects": max_objects },
+        "publicRead": {
+            "enabled": public.is_some(),
+            "prefixes": public.map(|public| &public.prefixes).into_iter().flatten().collect::<Vec<_>>(),
+        },
     }))
 }
 
@@ -202,6 +210,7 @@ pub(super) fn taken(name: &str) -> Error {
 pub(super) struct Update {
     website_access: Option<WebsiteAccess>,
     quotas: Option<NewQuotas>,
+    public_read: Option<NewPublicRead>,
     cors_rules: Option<Vec<Value>>,
     lifecycle_rules: Option<Vec<Value>>,
 }
@@ -220,6 +229,32 @@ struct WebsiteAccess {
 struct NewQuotas {
     max_size: Option<u64>,
     max_objects: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewPublicRead {
+    enabled: bool,
+    prefixes: Option<Vec<String>>,
+}
+
+/// More beginnings of keys than anybody needs; each reading of a bucket's row reads them all.
+const PREFIXES_MAX: usize = 100;
+
+impl NewPublicRead {
+    fn parse(self) -> Result<Option<PublicRead>, Error> {
+        let prefixes = self.prefixes.unwrap_or_default();
+        let fits = |prefix: &String| (1..=KEY_MAX).contains(&prefix.len());
+        if !self.enabled && !prefixes.is_empty() {
+            return Err(Error::bad("a bucket of which nothing is public has no `prefixes`"));
+        }
+        if prefixes.len() > PREFIXES_MAX || !prefixes.iter().all(fits) {
+            return Err(Error::bad(format!(
+                "`prefixes` are at most {PREFIXES_MAX} beginnings of keys, of 1 to {KEY_MAX} bytes; without any, all objects are public"
+            )));
+        }
+        Ok(self.enabled.then(|| PublicRead { prefixes: prefixes.into_iter().collect() }))
+    }
 }
 
 impl WebsiteAccess {
@@ -255,6 +290,7 @@ pub(super) async fn update(cx: Cx, view: &View, id: &str, update: Update) -> Res
     unless_empty(update.cors_rules, "`corsRules`")?;
     unless_empty(update.lifecycle_rules, "`lifecycleRules`")?;
     let website = update.website_access.map(WebsiteAccess::parse).transpose()?;
+    let public = update.public_read.map(NewPublicRead::parse).transpose()?;
     let quotas =
         update.quotas.map(|NewQuotas { max_size, max_objects }| Quotas { max_size, max_objects });
     let (bucket, now) = (row::bucket_id(id)?, cx.now().wall);
@@ -265,6 +301,10 @@ pub(super) async fn update(cx: Cx, view: &View, id: &str, update: Update) -> Res
         }
         if let Some(value) = website.as_ref().filter(|website| **website != stored.website.value) {
             new.website = Lww { at: Stamp::past(now, stored.website.at), value: value.clone() };
+        }
+        if let Some(value) = public.as_ref().filter(|public| **public != stored.public_read.value) {
+            let at = Stamp::past(now, stored.public_read.at);
+            new.public_read = Lww { at, value: value.clone() };
         }
         Ok((new != *stored).then_some(new))
     })

@@ -1,10 +1,11 @@
 //! What a key may do: every operation needs something, and AccessDenied is the answer to whoever hasn't got it.
 
 use super::{
+    auth,
     call::Bucket,
     date,
     error::{Code, S3Error},
-    request::Operation,
+    request::{Operation, Request},
 };
 use crate::{
     effect::PeerError,
@@ -103,6 +104,32 @@ pub fn check(
     }
 }
 
+/// Whether anything of this kind may be public.
+pub fn is_for_everybody(op: Operation) -> bool {
+    matches!(op, Operation::GetObject | Operation::HeadObject)
+}
+
+/// Checks that a request which nobody has signed may be done: it reads an object that is public. Which buckets there are, it does
+/// not learn.
+pub fn check_unsigned(request: &Request, bucket: Option<&Bucket>) -> Result<(), S3Error> {
+    let public = bucket.and_then(|bucket| bucket.row.public_read.value.as_ref());
+    let covered =
+        public.zip(request.key.as_deref()).is_some_and(|(public, key)| public.covers(key));
+    if !is_for_everybody(request.op) || !covered {
+        return Err(auth::unsigned());
+    }
+    // Whoever makes a link must not decide what a store that others trust says.
+    match request.query.iter().find(|(name, _)| name.starts_with("response-")) {
+        Some((name, _)) => Err(S3Error::new(
+            Code::InvalidRequest,
+            format!(
+                "Request specific response headers cannot be used for anonymous GET requests: sign the request, or leave out {name}."
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
 /// The 403 of a key that may not do this.
 pub fn denied(why: &str) -> S3Error {
     S3Error::new(Code::AccessDenied, format!("Access Denied: {why}"))
@@ -163,11 +190,11 @@ impl Rows {
     }
 }
 
-/// A bucket by its id, as a request with this key sees it; nothing if it is deleted.
+/// A bucket by its id, as a request with this key sees it, or with none; nothing if it is deleted.
 async fn bucket(
     cx: Cx,
     view: &View,
-    key: &AccessKeyRow,
+    key: Option<&AccessKeyRow>,
     name: &str,
     id: BucketId,
     whose: Rows,
@@ -179,7 +206,8 @@ async fn bucket(
     if row.deleted {
         return Ok(None);
     }
-    Ok(Some(Bucket { name: name.to_owned(), id, row, permissions: key.permissions(id) }))
+    let permissions = key.map(|key| key.permissions(id)).unwrap_or_default();
+    Ok(Some(Bucket { name: name.to_owned(), id, row, permissions }))
 }
 
 /// A bucket by its name, as a request with this key sees it: by a name that the key alone has for it, or else by the one that all
@@ -193,11 +221,23 @@ pub(super) async fn resolve(
     whose: Rows,
 ) -> Result<Option<Bucket>, PeerError> {
     if let Some(id) = key.local(name) {
-        let found = bucket(cx, view, key, name, id, whose).await?;
+        let found = bucket(cx, view, Some(key), name, id, whose).await?;
         if found.is_some() {
             return Ok(found);
         }
     }
+    shared(cx, view, Some(key), name, alias, whose).await
+}
+
+/// A bucket by the name that all share, as a request with this key sees it, or with none.
+pub(super) async fn shared(
+    cx: Cx,
+    view: &View,
+    key: Option<&AccessKeyRow>,
+    name: &str,
+    alias: Option<&[u8]>,
+    whose: Rows,
+) -> Result<Option<Bucket>, PeerError> {
     match aliased(alias)? {
         Some(id) if !is_hidden(name) => bucket(cx, view, key, name, id, whose).await,
         Some(_) | None => Ok(None),

@@ -18,21 +18,28 @@ use crate::{
     view::View,
 };
 
-/// A request that has been signed by a known key and may do what it asks for.
+/// A request that may do what it asks for.
 #[derive(Debug)]
 pub struct Call {
     /// The cluster and the configuration as the request found them.
     pub view: Arc<View>,
     /// What was asked.
     pub request: Request,
+    /// Who has signed it; nobody, if it reads a public object.
+    pub signer: Option<Signer>,
+    /// The bucket, if the request names one and it exists.
+    pub bucket: Option<Bucket>,
+}
+
+/// A known key by which a request is signed.
+#[derive(Debug)]
+pub struct Signer {
     /// The signature, for the body that it covers.
     pub verified: Verified,
     /// The access key's id.
-    pub key_id: String,
+    pub id: String,
     /// The access key.
     pub key: AccessKeyRow,
-    /// The bucket, if the request names one and it exists.
-    pub bucket: Option<Bucket>,
 }
 
 /// A live bucket as a request sees it.
@@ -54,6 +61,11 @@ impl Call {
         self.bucket.as_ref().expect("serve answers NoSuchBucket before it calls such a handler")
     }
 
+    /// Who has signed the request. Not in handlers of GetObject and HeadObject: these are called for unsigned ones, too.
+    pub fn signer(&self) -> &Signer {
+        self.signer.as_ref().expect("serve lets nobody else do anything but read an object")
+    }
+
     /// The object that the request names. Only in handlers of operations on an object.
     pub fn target(&self) -> Target {
         let key = self.request.key.as_deref().expect("an operation on an object has a key");
@@ -68,7 +80,7 @@ impl Call {
 
     /// The decoder and checker of the request's body, for handlers that ask more of it than [`Call::open`].
     pub fn intake(&self) -> Result<Intake, S3Error> {
-        self.verified.intake(&self.request)
+        self.signer().verified.intake(&self.request)
     }
 }
 

@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{
     access::{self, Rows},
     auth, bucket,
-    call::{Body, Call, Response},
+    call::{Body, Call, Response, Signer},
     copy,
     egress::Egress,
     error::{Code, S3Error},
@@ -123,9 +123,18 @@ async fn answer(
     if let Operation::Unsupported { name } = request.op {
         return Err(S3Error::not_implemented(name));
     }
-    let claim = auth::claim(&request, cx.now().wall, &view.config)?;
-    let mut keys = vec![(Table::AccessKey, claim.key_id().as_bytes().to_vec())];
-    keys.extend(request.bucket.iter().map(|name| (Table::Alias, name.as_bytes().to_vec())));
+    let (claim, key_id) = if auth::is_unsigned(&request) {
+        if !access::is_for_everybody(request.op) {
+            return Err(auth::unsigned());
+        }
+        (None, None)
+    } else {
+        let claim = auth::claim(&request, cx.now().wall, &view.config)?;
+        let key_id = claim.key_id().as_bytes().to_vec();
+        (Some(claim), Some(key_id))
+    };
+    let alias = request.bucket.iter().map(|name| (Table::Alias, name.as_bytes().to_vec()));
+    let keys: Vec<_> = alias.chain(key_id.map(|id| (Table::AccessKey, id))).collect();
     let rows = quorum::get_local(cx, &view, keys.clone()).await?;
     if quorum::is_sole_copy(&view) {
         let call = allowed(cx, &view, request, claim, &rows, Rows::Own).await?;
@@ -147,16 +156,23 @@ fn may_have_changed(code: Code) -> bool {
     matches!(code, Code::InvalidAccessKeyId | Code::NoSuchBucket | Code::AccessDenied)
 }
 
-/// Verifies and allows a request by the rows of its key and of its bucket's name.
+/// Verifies and allows a request by the rows of its bucket's name, if it has one, and of its key, if it is signed.
 async fn allowed(
     cx: Cx,
     view: &Arc<View>,
     request: Request,
-    claim: auth::Claim,
+    claim: Option<auth::Claim>,
     rows: &[Option<Vec<u8>>],
     whose: Rows,
 ) -> Result<Call, S3Error> {
     let mut rows = rows.iter().map(Option::as_deref);
+    let alias = request.bucket.as_ref().and_then(|_| rows.next().flatten());
+    let Some(claim) = claim else {
+        let name = request.bucket.as_deref().unwrap_or_default();
+        let bucket = access::shared(cx, view, None, name, alias, whose).await?;
+        access::check_unsigned(&request, bucket.as_ref())?;
+        return Ok(Call { view: Arc::clone(view), request, signer: None, bucket });
+    };
     let key = access::live_key(rows.next().flatten())?.ok_or_else(|| {
         S3Error::new(
             Code::InvalidAccessKeyId,
@@ -167,12 +183,12 @@ async fn allowed(
     let verified = claim.verify(&key.secret, &request)?;
     access::check_expiration(&key, cx.now().wall)?;
     let bucket = match &request.bucket {
-        Some(name) => access::resolve(cx, view, &key, name, rows.next().flatten(), whose).await?,
+        Some(name) => access::resolve(cx, view, &key, name, alias, whose).await?,
         None => None,
     };
     access::check(request.op, &key, request.bucket.as_deref(), bucket.as_ref())?;
-    let key_id = verified.key_id().to_owned();
-    Ok(Call { view: Arc::clone(view), request, verified, key_id, key, bucket })
+    let signer = Some(Signer { id: verified.key_id().to_owned(), verified, key });
+    Ok(Call { view: Arc::clone(view), request, signer, bucket })
 }
 
 /// Boxes every handler, so that a request costs the memory of the one it needs.

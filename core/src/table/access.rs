@@ -1,6 +1,6 @@
 //! Full-copy rows: buckets, their names, access keys and what these may do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,9 @@ pub struct BucketRow {
     /// How it is served as a website, if it is.
     #[serde(rename = "w", default, skip_serializing_if = "Lww::is_unset")]
     pub website: Lww<Option<Website>>,
+    /// What everybody may read of it, if anything.
+    #[serde(rename = "p", default, skip_serializing_if = "Lww::is_unset")]
+    pub public_read: Lww<Option<PublicRead>>,
 }
 
 /// How much a bucket may hold.
@@ -84,6 +87,22 @@ pub struct Website {
     /// The key of the object that is shown instead of an error.
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// Which objects of a bucket everybody may read, without a signature.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PublicRead {
+    /// How their keys begin. None at all: every object.
+    #[serde(rename = "p", default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub prefixes: BTreeSet<String>,
+}
+
+impl PublicRead {
+    /// Whether the object with this key is among them.
+    pub fn covers(&self, key: &[u8]) -> bool {
+        let mut prefixes = self.prefixes.iter();
+        self.prefixes.is_empty() || prefixes.any(|prefix| key.starts_with(prefix.as_bytes()))
+    }
 }
 
 impl BucketRow {

@@ -176,6 +176,7 @@ impl Row for BucketRow {
             seals: later(self.seals, other.seals),
             quotas: self.quotas.merge(other.quotas),
             website: self.website.merge(other.website),
+            public_read: self.public_read.merge(other.public_read),
         }
     }
 }

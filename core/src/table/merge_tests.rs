@@ -11,7 +11,7 @@ use crate::{
     checksum::{Algorithm, ChecksumKind, Scope},
     id::{BucketId, Hash, NodeId, Position, VersionId},
     table::{
-        access::{Permissions, Quotas, Website},
+        access::{Permissions, PublicRead, Quotas, Website},
         object::{Content, Data, Meta, Parts},
         token,
         upload::ManifestPart,
@@ -106,15 +106,13 @@ fn bucket() -> impl Strategy<Value = BucketRow> {
     let quotas = lww(quotas.prop_map(|(max_size, max_objects)| Quotas { max_size, max_objects }));
     let website = ("[ab]", option::of("[ab]")).prop_map(|(index, error)| Website { index, error });
     let website = lww(option::of(website));
-    let bucket = (0..3_u64, 1..3_u16, any::<bool>(), aliases, seals, quotas, website);
-    bucket.prop_map(|(created, shards, deleted, aliases, seals, quotas, website)| BucketRow {
-        created: Timestamp(created),
-        shards,
-        deleted,
-        aliases,
-        seals,
-        quotas,
-        website,
+    let public = btree_set("[ab]", 0..3).prop_map(|prefixes| PublicRead { prefixes });
+    let public = lww(option::of(public));
+    let fixed = (0..3_u64, 1..3_u16, any::<bool>());
+    let bucket = (fixed, aliases, seals, quotas, website, public);
+    bucket.prop_map(|((created, shards, deleted), aliases, seals, quotas, website, public_read)| {
+        let created = Timestamp(created);
+        BucketRow { created, shards, deleted, aliases, seals, quotas, website, public_read }
     })
 }
 

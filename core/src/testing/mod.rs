@@ -23,7 +23,7 @@ use crate::{
     id::{Hash, NodeId},
     s3::{
         auth,
-        call::{Bucket, Call},
+        call::{self, Bucket, Call},
         request, serve,
         sign::{self, Signer},
     },
@@ -371,9 +371,7 @@ impl Host {
         Call {
             view: self.view.clone(),
             request,
-            key_id: verified.key_id().to_owned(),
-            verified,
-            key,
+            signer: Some(call::Signer { id: verified.key_id().to_owned(), verified, key }),
             bucket: Some(Bucket { name, id, row: bucket, permissions }),
         }
     }

@@ -40,6 +40,7 @@ fn a_bucket_has_this_shape() {
         "unfinishedMultipartUploadParts": 0,
         "unfinishedMultipartUploadBytes": 0,
         "quotas": { "maxSize": null, "maxObjects": null },
+        "publicRead": { "enabled": false, "prefixes": [] },
     });
     assert_eq!(info, expected);
     let key = host.admin(&format!("GetKeyInfo?id={KEY_ID}"), &Value::Null).ok();
@@ -129,6 +130,28 @@ fn a_bucket_keeps_its_quotas_and_its_website() {
 }
 
 #[test]
+fn a_bucket_keeps_what_of_it_is_public() {
+    let mut host = Host::new();
+    let update = format!("UpdateBucket?id={}", id_of(&mut host, "bucket"));
+    for (wanted, kept) in [
+        (json!({ "enabled": true }), json!({ "enabled": true, "prefixes": [] })),
+        (
+            json!({ "enabled": true, "prefixes": ["b/", "a/", "b/"] }),
+            json!({ "enabled": true, "prefixes": ["a/", "b/"] }),
+        ),
+        (
+            json!({ "enabled": false, "prefixes": null }),
+            json!({ "enabled": false, "prefixes": [] }),
+        ),
+    ] {
+        let info = host.admin(&update, &json!({ "publicRead": wanted })).ok();
+        assert_eq!(info["publicRead"], kept, "{wanted}");
+        let info = host.admin(&update, &json!({ "quotas": {} })).ok();
+        assert_eq!(info["publicRead"], kept, "what is not named stays");
+    }
+}
+
+#[test]
 fn what_would_not_be_honoured_is_refused() {
     let mut host = Host::new();
     let update = format!("UpdateBucket?id={}", id_of(&mut host, "bucket"));
@@ -149,6 +172,13 @@ fn what_would_not_be_honoured_is_refused() {
         (site(json!({ "errorDocument": "" })), "400 InvalidRequest"),
         (json!({ "quotas": { "maxSize": -1 } }), "400 InvalidRequest"),
         (json!({ "quota": {} }), "400 InvalidRequest"),
+        (json!({ "publicRead": { "prefixes": ["a"] } }), "400 InvalidRequest"),
+        (json!({ "publicRead": { "enabled": false, "prefixes": ["a"] } }), "400 InvalidRequest"),
+        (json!({ "publicRead": { "enabled": true, "prefixes": [""] } }), "400 InvalidRequest"),
+        (
+            json!({ "publicRead": { "enabled": true, "prefixes": ["a".repeat(1025)] } }),
+            "400 InvalidRequest",
+        ),
     ] {
         let answer = host.admin(&update, &body);
         assert_eq!(answer.error(), error, "{body}");

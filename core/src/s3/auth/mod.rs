@@ -21,7 +21,7 @@ use crate::{
         date,
         error::{Code, S3Error},
         intake::{self, Intake},
-        request::Request,
+        request::{self, Request},
     },
     time::Timestamp,
     view::Config,
@@ -120,11 +120,27 @@ pub fn claim(request: &Request, now: Timestamp, config: &Config) -> Result<Claim
     match authorization {
         Some(value) => header::claim(request, value, now, config),
         None if presigned => presigned::claim(request, now, config),
-        None => Err(S3Error::new(
-            Code::AccessDenied,
-            "Access Denied: the request carries no signature, and there is no anonymous access.",
-        )),
+        None => Err(unsigned()),
     }
+}
+
+/// Whether a request does not say at all who has sent it. One that tries to, in whatever way, must do it right.
+pub fn is_unsigned(request: &Request) -> bool {
+    let speaks_of_it = |(name, _): (&str, &str)| {
+        request::is_auth(&name.to_ascii_lowercase())
+            || matches!(name, "AWSAccessKeyId" | "Signature" | "X-Amz-Security-Token")
+    };
+    request.header("authorization").is_none()
+        && request.header("x-amz-security-token").is_none()
+        && !request.query.iter().any(speaks_of_it)
+}
+
+/// The answer to a request without a signature for something that is not public.
+pub fn unsigned() -> S3Error {
+    S3Error::new(
+        Code::AccessDenied,
+        "Access Denied: the request carries no signature, and there is no anonymous access to this.",
+    )
 }
 
 impl Claim {

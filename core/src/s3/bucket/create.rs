@@ -46,24 +46,27 @@ pub(crate) async fn create_bucket(cx: Cx, call: &Call) -> Result<Response, S3Err
     call.open(cx)?;
     let document = cx.collect(xml::DOCUMENT_MAX).await?;
     check_configuration(call, &document)?;
-    if let Some(mine) = call.bucket.as_ref().filter(|b| call.key.local(bucket_name) == Some(b.id)) {
-        return Err(taken(&call.key, bucket_name, Some(mine.id)));
+    if let Some(mine) =
+        call.bucket.as_ref().filter(|b| call.signer().key.local(bucket_name) == Some(b.id))
+    {
+        return Err(taken(&call.signer().key, bucket_name, Some(mine.id)));
     }
+    let signer = call.signer();
     let owner =
-        Owner { id: &call.key_id, key: &call.key, permissions: Permissions::ALL, alias: None };
+        Owner { id: &signer.id, key: &signer.key, permissions: Permissions::ALL, alias: None };
     let wanted = Wanted { name: Some(bucket_name), owner: Some(owner) };
     match create(cx, &call.view, wanted).await? {
         Created::New(_) => Ok(Response::empty(200).header("location", format!("/{bucket_name}"))),
         Created::Taken(owner) => {
             // The own copy of the key may not know yet that the bucket is its own.
-            let keys = vec![(Table::AccessKey, call.key_id.as_bytes().to_vec())];
+            let keys = vec![(Table::AccessKey, signer.id.as_bytes().to_vec())];
             let key = match quorum::is_sole_copy(&call.view) {
                 true => None,
                 false => quorum::confirm(cx, &call.view, keys).await?.pop().flatten(),
             };
             let key: Option<AccessKeyRow> =
                 key.map(|value| table::decode(Table::AccessKey, &value)).transpose()?;
-            Err(taken(key.as_ref().unwrap_or(&call.key), bucket_name, owner))
+            Err(taken(key.as_ref().unwrap_or(&signer.key), bucket_name, owner))
         }
     }
 }

@@ -51,7 +51,8 @@ pub(crate) struct Owner {
 
 impl Owner {
     pub(crate) fn of(call: &Call) -> Self {
-        Self { id: call.key_id.clone(), display_name: call.key.name.value.clone() }
+        let signer = call.signer();
+        Self { id: signer.id.clone(), display_name: signer.key.name.value.clone() }
     }
 }
 
@@ -116,7 +117,7 @@ fn max_buckets(call: &Call) -> Result<usize, S3Error> {
 
 async fn accessible(cx: Cx, call: &Call) -> Result<Vec<(String, Timestamp)>, S3Error> {
     // The own copy may lag behind, in the key's permissions as in the buckets.
-    let keys = vec![(Table::AccessKey, call.key_id.as_bytes().to_vec())];
+    let keys = vec![(Table::AccessKey, call.signer().id.as_bytes().to_vec())];
     let key = match quorum::is_sole_copy(&call.view) {
         true => None,
         false => quorum::confirm(cx, &call.view, keys).await?.into_iter().next().flatten(),
@@ -124,7 +125,7 @@ async fn accessible(cx: Cx, call: &Call) -> Result<Vec<(String, Timestamp)>, S3E
     let key: Option<AccessKeyRow> = key
         .map(|value| table::decode(Table::AccessKey, &value).map_err(PeerError::Store))
         .transpose()?;
-    let key = key.as_ref().unwrap_or(&call.key);
+    let key = key.as_ref().unwrap_or(&call.signer().key);
     let granted = key.buckets.iter().filter(|(_, granted)| granted.value != Permissions::default());
     let ids: Vec<BucketId> = granted.map(|(id, _)| *id).collect();
     let keys = ids.iter().map(|id| (Table::Bucket, id.0.to_vec())).collect();

@@ -74,7 +74,8 @@ pub(crate) async fn locate(cx: Cx, call: &Call) -> Result<Target, S3Error> {
     let bucket = if source.bucket == call.bucket().name {
         call.bucket().clone()
     } else {
-        let found = access::bucket_named(cx, &call.view, &call.key, &source.bucket).await?;
+        let found =
+            access::bucket_named(cx, &call.view, &call.signer().key, &source.bucket).await?;
         found.ok_or_else(|| access::no_such_bucket(&source.bucket))?
     };
     if !bucket.permissions.read {

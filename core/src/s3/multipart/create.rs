@@ -37,7 +37,7 @@ pub(crate) async fn create_multipart_upload(cx: Cx, call: &Call) -> Result<Respo
     let row = UploadRow::Open {
         headers: meta::stored_headers(&call.request)?,
         checksum,
-        initiator: call.key_id.clone(),
+        initiator: call.signer().id.clone(),
     };
     quota::check(cx, call, &target, 0).await?;
     let upload = cx.version_past(Stamp(0));

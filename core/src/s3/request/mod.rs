@@ -8,6 +8,7 @@ mod route;
 mod tests;
 
 pub use query::Query;
+pub(super) use query::is_auth;
 pub(crate) use refuse::check;
 pub use route::Operation;
 
@@ -176,7 +177,7 @@ fn hoist(head: &mut RequestHead, query: &Query) {
     for (name, value) in query.iter() {
         let name = name.to_ascii_lowercase();
         let is_field = name.starts_with("x-amz-")
-            && !query::is_auth(&name)
+            && !is_auth(&name)
             && Algorithm::from_header(&name).is_none()
             && name != "x-amz-sdk-checksum-algorithm";
         if is_field && !head.headers[..sent].iter().any(|(each, _)| *each == name) {

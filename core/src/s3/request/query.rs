@@ -61,7 +61,7 @@ impl Query {
 }
 
 /// Whether a parameter is part of the signature itself. `name` in lower case.
-pub(super) fn is_auth(name: &str) -> bool {
+pub(in crate::s3) fn is_auth(name: &str) -> bool {
     matches!(
         name,
         "x-amz-algorithm"

@@ -6,7 +6,7 @@ use crate::{
     store::{Snapshot, Table},
     table::{
         self,
-        access::{AccessKeyRow, AliasRow, Lww, Permissions},
+        access::{AccessKeyRow, AliasRow, BucketRow, Lww, Permissions, PublicRead},
     },
     testing::{Ask, Host, KEY_ID},
     time::Stamp,
@@ -39,6 +39,75 @@ fn a_request_without_signature_is_denied() {
     let mut host = Host::new();
     put(&mut host, "/bucket/k", "x");
     assert_eq!(host.ask(Ask::get("/bucket/k").anonymous()).outcome(), "403 AccessDenied");
+}
+
+/// Makes objects whose keys begin so public, or all of them.
+fn publish(host: &mut Host, prefixes: &[&str]) {
+    let (id, prefixes) = (bucket_id(host), prefixes.iter().map(|text| (*text).to_owned()));
+    let value = host.store.get(Table::Bucket, &id.0).expect("a map").expect("a bucket");
+    let mut row: BucketRow = table::decode(Table::Bucket, &value).expect("a bucket");
+    let at = Stamp::past(host.now.wall, row.public_read.at);
+    row.public_read = Lww { at, value: Some(PublicRead { prefixes: prefixes.collect() }) };
+    host.merge(Table::Bucket, &id.0, table::encode(&row));
+}
+
+#[test]
+fn everybody_reads_what_is_public_and_does_nothing_else() {
+    let mut host = Host::new();
+    put(&mut host, "/bucket/img/k", "x");
+    put(&mut host, "/bucket/k", "x");
+    publish(&mut host, &["doc/", "img/"]);
+    let mut outcome =
+        |method: &str, target: &str| host.ask(Ask::new(method, target).anonymous()).outcome();
+    assert_eq!(outcome("GET", "/bucket/img/k"), "200");
+    assert_eq!(outcome("HEAD", "/bucket/img/k"), "200");
+    assert_eq!(outcome("GET", "/bucket/img/none"), "404 NoSuchKey");
+    for (method, target) in [
+        ("GET", "/bucket/k"),
+        ("GET", "/bucket/img"),
+        ("GET", "/bucket/"),
+        ("GET", "/bucket?list-type=2&prefix=img/"),
+        ("GET", "/"),
+        ("GET", "/none/img/k"),
+        ("GET", "/bucket/img/k?attributes"),
+        ("PUT", "/bucket/img/k"),
+        ("DELETE", "/bucket/img/k"),
+        ("POST", "/bucket/img/k?uploads"),
+        ("POST", "/bucket?delete"),
+    ] {
+        assert_eq!(outcome(method, target), "403 AccessDenied", "{method} {target}");
+    }
+    publish(&mut host, &[]);
+    assert_eq!(host.ask(Ask::get("/bucket/k").anonymous()).body, b"x");
+    let list = host.ask(Ask::get("/bucket?list-type=2").anonymous());
+    assert_eq!(list.outcome(), "403 AccessDenied");
+}
+
+#[test]
+fn whoever_signs_must_do_it_right_even_for_what_is_public() {
+    let mut host = Host::new();
+    put(&mut host, "/bucket/k", "x");
+    publish(&mut host, &[]);
+    let wrong = host.ask(Ask::get("/bucket/k").key(KEY_ID, "wrong"));
+    assert_eq!(wrong.outcome(), "403 SignatureDoesNotMatch");
+    let nobody = host.ask(Ask::get("/bucket/k").key("nobody", "secret"));
+    assert_eq!(nobody.outcome(), "403 InvalidAccessKeyId");
+    let basic = Ask::get("/bucket/k").anonymous().header("authorization", "Basic eDp5");
+    assert_eq!(host.ask(basic).outcome(), "400 InvalidArgument");
+    for part in ["X-Amz-Credential=k", "x-amz-expires=1", "Signature=x", "AWSAccessKeyId=k"] {
+        let half = host.ask(Ask::get(&format!("/bucket/k?{part}")).anonymous());
+        assert_eq!(half.outcome(), "403 AccessDenied", "{part}");
+    }
+}
+
+#[test]
+fn nobody_without_a_signature_says_what_is_answered() {
+    let mut host = Host::new();
+    put(&mut host, "/bucket/k", "x");
+    publish(&mut host, &[]);
+    let target = "/bucket/k?response-content-type=text%2Fhtml";
+    assert_eq!(host.ask(Ask::get(target).anonymous()).outcome(), "400 InvalidRequest");
+    assert_eq!(host.ask(Ask::get(target)).outcome(), "200");
 }
 
 #[test]
