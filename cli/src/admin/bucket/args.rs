@@ -31,6 +31,7 @@ pub enum BucketCommand {
     Deny(BucketDeny),
     Website(BucketWebsite),
     SetQuotas(BucketSetQuotas),
+    Public(BucketPublic),
     CleanupIncompleteUploads(BucketCleanup),
     InspectObject(BucketInspect),
 }
@@ -185,6 +186,28 @@ pub struct BucketSetQuotas {
     /// a number of objects, or none
     #[argh(option, arg_name = "number")]
     pub max_objects: Option<String>,
+}
+
+/// Let everybody read objects of a bucket, without a key. Nobody can list them so.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    subcommand,
+    name = "public",
+    example = "  {command_name} photos --read --prefix shared/\n  {command_name} photos --off"
+)]
+pub struct BucketPublic {
+    /// its name or its id, or the beginning of either
+    #[argh(positional)]
+    pub bucket: String,
+    /// everybody may read them
+    #[argh(switch)]
+    pub read: bool,
+    /// only objects whose keys begin so, and what was public before no longer; may be given several times
+    #[argh(option)]
+    pub prefix: Vec<String>,
+    /// nothing of it is public any more
+    #[argh(switch)]
+    pub off: bool,
 }
 
 /// Abort multipart uploads that were begun long ago and never completed.

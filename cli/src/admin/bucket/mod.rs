@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 pub use args::Bucket;
 use args::{
-    BucketAlias, BucketCleanup, BucketCommand, BucketDelete, BucketInspect, BucketSetQuotas,
-    BucketUnalias, BucketWebsite,
+    BucketAlias, BucketCleanup, BucketCommand, BucketDelete, BucketInspect, BucketPublic,
+    BucketSetQuotas, BucketUnalias, BucketWebsite,
 };
 
 use super::{
@@ -49,6 +49,7 @@ pub fn bucket(client: &Client, args: Bucket) -> Result<Done, Failure> {
         }
         BucketCommand::Website(args) => website(client, args),
         BucketCommand::SetQuotas(args) => set_quotas(client, &args),
+        BucketCommand::Public(args) => public(client, &args),
         BucketCommand::CleanupIncompleteUploads(args) => clean_up(client, &args),
         BucketCommand::InspectObject(args) => inspect(client, &args),
     }
@@ -149,6 +150,20 @@ fn website(client: &Client, args: BucketWebsite) -> Result<Done, Failure> {
     let id = find::bucket(client, &args.bucket)?;
     let json = update(client, &id, &json!({ "websiteAccess": access }))?;
     Ok(Done::new(json, |bucket| Page::new().line(show::website(bucket))))
+}
+
+fn public(client: &Client, args: &BucketPublic) -> Result<Done, Failure> {
+    let change = match (args.read, args.off) {
+        (true, false) => json!({ "enabled": true, "prefixes": args.prefix }),
+        (false, true) if args.prefix.is_empty() => json!({ "enabled": false }),
+        (true, true) | (false, true) | (false, false) => {
+            let reason = "say --read, if need be with --prefix; or --off";
+            return Err(Failure::Usage(reason.to_owned()));
+        }
+    };
+    let id = find::bucket(client, &args.bucket)?;
+    let json = update(client, &id, &json!({ "publicRead": change }))?;
+    Ok(Done::new(json, |bucket| Page::new().line(show::public(bucket))))
 }
 
 fn set_quotas(client: &Client, args: &BucketSetQuotas) -> Result<Done, Failure> {

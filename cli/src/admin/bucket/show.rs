@@ -62,6 +62,7 @@ pub fn info(bucket: &Value) -> Page {
     }
     rows.push(vec!["quotas".to_owned(), limits(bucket)]);
     rows.push(vec!["website".to_owned(), site(bucket)]);
+    rows.push(vec!["public".to_owned(), readable(bucket)]);
     let page = Page::new().pairs(rows).gap();
     if list(&bucket["keys"]).is_empty() {
         return page.line(format!(
@@ -118,6 +119,20 @@ fn site(bucket: &Value) -> String {
 pub fn website(bucket: &Value) -> String {
     let is = if bucket["websiteAccess"] == true { "is" } else { "is not" };
     format!("The bucket {} {is} served as a website.", name(bucket))
+}
+
+fn readable(bucket: &Value) -> String {
+    let public = &bucket["publicRead"];
+    match (public["enabled"] == true, list(&public["prefixes"])) {
+        (false, _) => "nothing".to_owned(),
+        (true, []) => "every object".to_owned(),
+        (true, _) => format!("objects whose keys begin with {}", words(&public["prefixes"])),
+    }
+}
+
+/// What everybody may read of a bucket, in a sentence.
+pub fn public(bucket: &Value) -> String {
+    format!("Of the bucket {}, everybody may read {}.", name(bucket), readable(bucket))
 }
 
 /// Of `InspectObject`.
@@ -200,6 +215,7 @@ mod tests {
             "unfinishedMultipartUploads": 2, "unfinishedMultipartUploadParts": 3,
             "unfinishedMultipartUploadBytes": 1024,
             "quotas": { "maxSize": 200_000_000_000_u64, "maxObjects": null },
+            "publicRead": { "enabled": true, "prefixes": ["img/", "doc/"] },
         })
     }
 
@@ -213,6 +229,7 @@ holds       1 object, 3.0 MiB
 incomplete  2 uploads, 1.0 KiB
 quotas      at most 186 GiB
 website     yes, index index.html, errors 404.html
+public      objects whose keys begin with img/, doc/
 
 access key  name   may   its own name for it
 GK1f        phone  read  mine
@@ -253,6 +270,10 @@ tmp (for GK1f alone)  1234              2026-11-30T01:02:03Z  -
         bucket["quotas"] = Value::Null;
         assert_eq!(quotas(&bucket), "The bucket photos may grow as it likes.");
         assert_eq!(website(&bucket), "The bucket photos is served as a website.");
+        bucket["publicRead"] = json!({ "enabled": true, "prefixes": [] });
+        assert_eq!(public(&bucket), "Of the bucket photos, everybody may read every object.");
+        bucket["publicRead"] = json!({ "enabled": false, "prefixes": [] });
+        assert_eq!(public(&bucket), "Of the bucket photos, everybody may read nothing.");
         bucket["websiteAccess"] = json!(false);
         assert_eq!(website(&bucket), "The bucket photos is not served as a website.");
     }

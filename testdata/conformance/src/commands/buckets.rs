@@ -1,12 +1,17 @@
 //! Buckets and what is in them.
 
+use std::time::Duration;
+
 use super::Keeper;
-use crate::{daemon::BUCKET, signed};
+use crate::{daemon::BUCKET, signed, wire::Wire};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn run(keeper: &Keeper) {
     buckets_are_made_and_named(keeper);
     keys_are_let_in_and_shut_out(keeper);
     buckets_are_configured(keeper);
+    buckets_are_public(keeper);
     objects_are_inspected(keeper);
     buckets_are_deleted(keeper);
 }
@@ -52,6 +57,41 @@ fn buckets_are_configured(keeper: &Keeper) {
     keeper.hears(&["bucket", "info", "photos"], "yes, index index.html, errors 404.html");
     keeper.hears(&[&website[..], &["--deny"]].concat(), "is not served as a website.");
     keeper.is_refused(&website, 2, "say --allow");
+}
+
+/// The status of a request without a signature.
+fn unsigned(keeper: &Keeper, method: &str, target: &str) -> u16 {
+    let mut wire = Wire::connect(keeper.daemon.s3());
+    let host = keeper.daemon.s3();
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+    wire.send(head.as_bytes());
+    wire.response(method == "HEAD", PATIENCE).expect("a response").status
+}
+
+fn buckets_are_public(keeper: &Keeper) {
+    let (object, other) = (format!("/{BUCKET}/img/cat"), format!("/{BUCKET}/cat"));
+    assert_eq!(signed::put(&keeper.daemon, "img/cat", b"miaow").status, 200);
+    assert_eq!(signed::put(&keeper.daemon, "cat", b"miaow").status, 200);
+    assert_eq!(unsigned(keeper, "GET", &object), 403);
+    let public = ["bucket", "public", BUCKET];
+    keeper.is_refused(&public, 2, "say --read, if need be with --prefix; or --off");
+    let prefix = ["--read", "--prefix", "img/"];
+    keeper.hears(&[&public[..], &prefix].concat(), "everybody may read objects whose keys begin");
+    keeper.hears(&["bucket", "info", BUCKET], "public   objects whose keys begin with img/");
+    assert_eq!(unsigned(keeper, "GET", &object), 200);
+    assert_eq!(unsigned(keeper, "HEAD", &object), 200);
+    assert_eq!(unsigned(keeper, "GET", &format!("{object}?response-content-type=a")), 400);
+    assert_eq!(unsigned(keeper, "GET", &other), 403);
+    assert_eq!(unsigned(keeper, "GET", &format!("/{BUCKET}?list-type=2&prefix=img/")), 403);
+    assert_eq!(unsigned(keeper, "PUT", &object), 403);
+    assert_eq!(unsigned(keeper, "DELETE", &object), 403);
+    keeper.hears(&[&public[..], &["--read"]].concat(), "everybody may read every object.");
+    assert_eq!(unsigned(keeper, "GET", &other), 200);
+    keeper.hears(&[&public[..], &["--off"]].concat(), "everybody may read nothing.");
+    assert_eq!(unsigned(keeper, "GET", &object), 403);
+    for key in ["img/cat", "cat"] {
+        assert_eq!(signed::send(&keeper.daemon, "DELETE", key, b"").status, 204);
+    }
 }
 
 fn objects_are_inspected(keeper: &Keeper) {
