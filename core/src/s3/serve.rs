@@ -134,7 +134,8 @@ async fn answer(
         (Some(claim), Some(key_id))
     };
     let alias = request.bucket.iter().map(|name| (Table::Alias, name.as_bytes().to_vec()));
-    let keys: Vec<_> = alias.chain(key_id.map(|id| (Table::AccessKey, id))).collect();
+    let key = key_id.map(|id| (Table::AccessKey, id));
+    let keys: Vec<_> = key.into_iter().chain(alias).collect();
     let rows = quorum::get_local(cx, &view, keys.clone()).await?;
     if quorum::is_sole_copy(&view) {
         let call = allowed(cx, &view, request, claim, &rows, Rows::Own).await?;
@@ -156,7 +157,7 @@ fn may_have_changed(code: Code) -> bool {
     matches!(code, Code::InvalidAccessKeyId | Code::NoSuchBucket | Code::AccessDenied)
 }
 
-/// Verifies and allows a request by the rows of its bucket's name, if it has one, and of its key, if it is signed.
+/// Verifies and allows a request by the rows of its key, if it is signed, and of its bucket's name, if it has one.
 async fn allowed(
     cx: Cx,
     view: &Arc<View>,
@@ -166,9 +167,9 @@ async fn allowed(
     whose: Rows,
 ) -> Result<Call, S3Error> {
     let mut rows = rows.iter().map(Option::as_deref);
-    let alias = request.bucket.as_ref().and_then(|_| rows.next().flatten());
     let Some(claim) = claim else {
         let name = request.bucket.as_deref().unwrap_or_default();
+        let alias = rows.next().flatten();
         let bucket = access::shared(cx, view, None, name, alias, whose).await?;
         access::check_unsigned(&request, bucket.as_ref())?;
         return Ok(Call { view: Arc::clone(view), request, signer: None, bucket });
@@ -183,7 +184,7 @@ async fn allowed(
     let verified = claim.verify(&key.secret, &request)?;
     access::check_expiration(&key, cx.now().wall)?;
     let bucket = match &request.bucket {
-        Some(name) => access::resolve(cx, view, &key, name, alias, whose).await?,
+        Some(name) => access::resolve(cx, view, &key, name, rows.next().flatten(), whose).await?,
         None => None,
     };
     access::check(request.op, &key, request.bucket.as_deref(), bucket.as_ref())?;
