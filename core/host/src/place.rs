@@ -155,8 +155,9 @@ impl Place {
         }
         // Not before what is left of the last one is on the disk.
         journal::end_last(&self.meta)?;
-        let look =
-            db.snapshot().and_then(|rows| Ok((read::holds_blocks(&rows)?, read::synced(&rows)?)));
+        let look = db.snapshot().and_then(|rows| {
+            Ok((read::holds_blocks(&rows)?, (read::synced(&rows)?, read::lost(&rows)?)))
+        });
         let (used_before, synced) = look.map_err(database)?;
         let mut config = config.clone();
         let tuned = db.snapshot().and_then(|rows| variables::restore(&rows, &mut config.tuning));
@@ -296,9 +297,14 @@ fn secret_file(path: &Path, fresh: &str) -> Result<String, Trouble> {
 }
 
 /// What an earlier run saved. Quickstart begins with a new cluster that this node is alone in, if it was in no other before.
-fn saved(id: NodeId, setup: &Setup, state: &State, synced: u64) -> Result<Saved, Trouble> {
+fn saved(
+    id: NodeId,
+    setup: &Setup,
+    state: &State,
+    (synced, lost): (u64, bool),
+) -> Result<Saved, Trouble> {
     let mut saved = state.load()?;
-    saved.synced = synced;
+    (saved.synced, saved.lost) = (synced, lost);
     if setup.quickstart.is_some() && saved.layout.is_none() {
         let path = state.path(StateFile::Layout);
         if !layouts::may_found(&saved) {
@@ -310,7 +316,7 @@ fn saved(id: NodeId, setup: &Setup, state: &State, synced: u64) -> Result<Saved,
         let bytes = layouts::found(id, role, ClusterId(random()?));
         state.save(StateFile::Layout, &bytes).map_err(trouble(&path))?;
         // Of a cluster that begins here, nothing can be missing here.
-        (saved.layout, saved.synced) = (Some(bytes), synced.max(1));
+        (saved.layout, saved.synced, saved.lost) = (Some(bytes), synced.max(1), false);
     }
     Ok(saved)
 }
@@ -375,7 +381,8 @@ impl State {
                 Err(error) => Err(trouble(&path)(error)),
             }
         };
-        Ok(Saved { layout: read(StateFile::Layout)?, peers: read(StateFile::Peers)?, synced: 0 })
+        let (layout, peers) = (read(StateFile::Layout)?, read(StateFile::Peers)?);
+        Ok(Saved { layout, peers, synced: 0, lost: false })
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mews_core::store::{
-    BOOT_KEY, Batch, Cursor, Outcome, SYNCED_KEY, Snapshot, StoreError, Table, Writer,
+    BOOT_KEY, Batch, Cursor, LOST, Outcome, SYNCED_KEY, Snapshot, StoreError, Table, Writer,
     apply::{Delays, apply},
     map::MapStore,
     redb::Db,
@@ -166,7 +166,10 @@ impl Database {
                 *boot = (*boot).max(before + 1);
                 let mut rows = map.lock().unwrap_or_else(PoisonError::into_inner);
                 rows.store.put(Table::Meta, BOOT_KEY, &boot.to_be_bytes())?;
-                if incomplete { rows.store.delete(Table::Meta, SYNCED_KEY) } else { Ok(()) }
+                if !incomplete {
+                    return Ok(());
+                }
+                rows.store.put(Table::Meta, SYNCED_KEY, &LOST.to_be_bytes())
             }
         }
     }

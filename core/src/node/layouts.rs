@@ -105,8 +105,17 @@ pub(super) struct Layouts {
 
 impl Layouts {
     /// From what was saved.
-    pub(super) fn load(me: NodeId, saved: Option<&[u8]>, complete: u64) -> Result<Self, String> {
-        let history = saved.map_or(Ok(History::default()), History::decode)?;
+    pub(super) fn load(
+        me: NodeId,
+        saved: Option<&[u8]>,
+        complete: u64,
+        lost: bool,
+    ) -> Result<Self, String> {
+        let mut history = saved.map_or(Ok(History::default()), History::decode)?;
+        if lost && history.members().contains(&me) {
+            // As in `remember`; found anew at each start until the rows have been fetched.
+            history.reach(Step::Sync, me, history.read_version());
+        }
         let synced = history.trackers().get(Step::Sync, me).min(complete);
         let mut this = Self {
             me,

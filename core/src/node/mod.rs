@@ -172,8 +172,8 @@ impl Node {
     /// # Errors
     /// The layout that an earlier run saved is damaged.
     pub fn new(mut setup: Setup, now: Now) -> Result<Self, SetupError> {
-        let Saved { layout, peers, synced } = setup.saved;
-        let layouts = Layouts::load(setup.id, layout.as_deref(), synced)
+        let Saved { layout, peers, synced, lost } = setup.saved;
+        let layouts = Layouts::load(setup.id, layout.as_deref(), synced, lost)
             .map_err(|reason| SetupError::Damaged(StateFile::Layout, reason))?;
         let card = Card {
             boot: setup.boot,

@@ -48,7 +48,7 @@ impl Setup {
             public: None,
             disk: None,
             bootstrap: Vec::new(),
-            saved: Saved { layout, peers: None, synced: 1 },
+            saved: Saved { layout, peers: None, synced: 1, lost: false },
         }
     }
 }
@@ -72,6 +72,8 @@ pub struct Saved {
     /// Up to which version of the layout the database says that it has all that the node is to have: what
     /// [`crate::store::read::synced`] finds there; 1 where the cluster has only just been founded.
     pub synced: u64,
+    /// The database is known to have lost rows: what [`crate::store::read::lost`] finds there.
+    pub lost: bool,
 }
 
 /// Why a node cannot start.

@@ -154,6 +154,9 @@ pub const FINGERPRINTED_KEY: &[u8] = b"fingerprinted";
 /// lost something.
 pub const SYNCED_KEY: &[u8] = b"synced";
 
+/// The version in the row of [`SYNCED_KEY`] that stands for a database that is known to have lost rows.
+pub const LOST: u64 = 0;
+
 /// Key of the row in [`Table::Meta`] that counts the tombstones that were collected here: a big-endian `u64`. Whoever merges rows that
 /// another node had a moment ago makes sure that none was collected meanwhile: it may have been what kept such a row from coming back.
 pub const COLLECTED_KEY: &[u8] = b"collected";

@@ -106,6 +106,15 @@ pub fn synced(snapshot: &dyn Snapshot) -> Result<u64, StoreError> {
     })
 }
 
+/// Whether the database is known to have lost rows since its last sync, or before its first.
+///
+/// # Errors
+/// As of [`synced`].
+pub fn lost(snapshot: &dyn Snapshot) -> Result<bool, StoreError> {
+    let known = snapshot.get(Table::Meta, super::SYNCED_KEY)?.is_some();
+    Ok(known && synced(snapshot)? == super::LOST)
+}
+
 /// The ring position that every key of a sharded table begins with.
 pub(super) fn position_of(table: Table, row_key: &[u8]) -> Result<Position, StoreError> {
     match row_key {

@@ -25,7 +25,7 @@ pub use self::error::OpenError;
 use self::unsynced::Journal;
 pub use self::unsynced::Replayed;
 use super::{
-    BOOT_KEY, Batch, Cursor, FINGERPRINTED_KEY, FORMAT_KEY, Outcome, SYNCED_KEY, Snapshot,
+    BOOT_KEY, Batch, Cursor, FINGERPRINTED_KEY, FORMAT_KEY, LOST, Outcome, SYNCED_KEY, Snapshot,
     StoreError, Table, Writer,
     apply::{Delays, apply},
     digest,
@@ -129,7 +129,7 @@ impl Db {
             let mut meta = transaction.open_table(definition(Table::Meta)).map_err(engine)?;
             meta.insert(BOOT_KEY, &boot.to_be_bytes()[..]).map_err(engine)?;
             if incomplete {
-                meta.remove(SYNCED_KEY).map_err(engine)?;
+                meta.insert(SYNCED_KEY, &LOST.to_be_bytes()[..]).map_err(engine)?;
             }
         }
         transaction.commit().map_err(engine)?;

@@ -128,11 +128,13 @@ fn an_older_database_counts_on_and_does_not_vouch_for_its_rows() {
     db.commit(&[Batch::new(Timestamp(0), vec![mark])]).expect("committed");
     db.count_on(8, false).expect("written");
     assert_eq!((db.boot(), synced(&db)), (9, Ok(7)));
+    let lost = |db: &Db| crate::store::read::lost(&db.snapshot().expect("a snapshot"));
+    assert_eq!(lost(&db), Ok(false));
     db.count_on(11, true).expect("written");
     assert_eq!((db.boot(), synced(&db)), (12, Ok(0)));
     drop(db);
     let db = open(&disk);
-    assert_eq!((db.boot(), synced(&db)), (13, Ok(0)), "and that is durable");
+    assert_eq!((db.boot(), synced(&db), lost(&db)), (13, Ok(0), Ok(true)), "and that is durable");
 }
 
 #[test]

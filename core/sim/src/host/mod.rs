@@ -29,7 +29,7 @@ use mews_core::{
     store::{
         Batch, Snapshot,
         apply::Delays,
-        read::{holds_blocks, synced},
+        read::{holds_blocks, lost, synced},
     },
     task::Task,
     time::{Instant, Now},
@@ -308,6 +308,7 @@ impl Host {
         let complete = db.look(synced).map_err(|error| error.to_string())?;
         let feigns = self.options.fault == Some(Fault::Recovering);
         self.saved.synced = if feigns { complete.max(self.saved.synced) } else { complete };
+        self.saved.lost = !feigns && db.look(lost).map_err(|error| error.to_string())?;
         let setup = self.setup(boot, config);
         let node = Node::new(setup, self.now(world)).map_err(|error| error.to_string())?;
         self.process = Some(Process {

@@ -83,8 +83,14 @@ impl Repair {
     }
 }
 
-/// Repairs that launch themselves, and how long after the last of their kind has ended.
-const BY_ITSELF: [(Repair, Duration); 2] = [(Repair::BlockRefs, MONTH), (Repair::Rebalance, MONTH)];
+/// Repairs that launch themselves, and how long after the last of their kind has ended. A disk that is lost may take the only row with it
+/// that names some data: that of a write which was not acknowledged.
+const BY_ITSELF: [(Repair, Duration); 4] = [
+    (Repair::Versions, MONTH),
+    (Repair::Uploads, MONTH),
+    (Repair::BlockRefs, MONTH),
+    (Repair::Rebalance, MONTH),
+];
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 

@@ -7,11 +7,11 @@ use crate::{
     node::{
         Node, NodeEffect, NodeEvent, Saved, Setup, StateFile,
         control::{Command, Refusal, Report},
-        layouts,
+        layouts::{self, Layouts},
     },
     placement::{
         history::History,
-        layout::{Parameters, ParametersChange, Redundancy, Role},
+        layout::{Layout, Parameters, ParametersChange, Redundancy, Role},
         trackers::Step,
     },
     seed::Seed,
@@ -39,11 +39,23 @@ fn head() -> RequestHead {
 fn grown(count: usize) -> Net {
     let mut net = Net::new(count);
     let layout = layouts::found(id(0), role(0), ClusterId([7; 16]));
-    net.machines[0].saved = Saved { layout: Some(layout), peers: None, synced: 1 };
+    net.machines[0].saved = Saved { layout: Some(layout), peers: None, synced: 1, lost: false };
     (0..count).for_each(|host| net.start(host));
     let hosts: Vec<usize> = (0..count).collect();
     net.until(SECOND * 10, |net| net.is_mesh(&hosts));
     net
+}
+
+#[test]
+fn a_member_recovers_what_its_database_lost_before_it_ever_said_that_it_had_it() {
+    let first = History::new(ClusterId([7; 16]), Layout::single(id(1), role(1))).encode();
+    let recovers = |node, lost| {
+        let loaded = Layouts::load(node, Some(&first), 0, lost);
+        loaded.map(|layouts| layouts.is_recovering())
+    };
+    assert_eq!(recovers(id(1), true), Ok(true));
+    assert_eq!(recovers(id(1), false), Ok(false), "nothing was there when the layout began");
+    assert_eq!(recovers(id(2), true), Ok(false), "it is not a member, and holds nothing");
 }
 
 /// Gives these hosts a role each, with so many copies.

@@ -197,7 +197,8 @@ fn two_clusters_refuse_to_merge() {
         let role = Role { zone: "z".to_owned(), capacity: Some(1 << 30), tags: vec![] };
         let cluster = crate::id::ClusterId([cluster; 16]);
         let layout = crate::node::layouts::found(id(host), role, cluster);
-        net.machines[host].saved = Saved { layout: Some(layout), peers: None, synced: 1 };
+        net.machines[host].saved =
+            Saved { layout: Some(layout), peers: None, synced: 1, lost: false };
     }
     // One fresh node beside each; by mistake, the first cluster is told of the second.
     net.machines[1].bootstrap.clear();
