@@ -105,7 +105,15 @@ pub const ALL: [Planted; 29] = [
     cluster(Fault::Recovering, &[("faults", "wipe, kill"), ("night", "no")]),
     cluster(
         Fault::Starts,
-        &[("faults", "put-back, kill, cut"), ("keys", "3"), ("small_only", "yes"), ("night", "no")],
+        &[
+            ("faults", "put-back, kill"),
+            ("fault_every_ms", "150"),
+            ("down_ms", "150"),
+            ("ops", "300"),
+            ("keys", "40"),
+            ("small_only", "yes"),
+            ("night", "no"),
+        ],
     ),
 ];
 
