@@ -308,11 +308,12 @@ fn one_request_too_many_is_told_to_slow_down() {
 #[test]
 fn a_request_that_is_admitted_is_served() {
     let mut node = alone();
-    let mut task = node.admit(at(Instant(0)), head());
+    let list = RequestHead { target: "/bucket?list-type=2".into(), ..head() };
+    let mut task = node.admit(at(Instant(0)), list);
     assert_eq!(
         answer(&mut task).0,
         403,
-        "an anonymous GET is answered without a look at the store"
+        "an anonymous listing is answered without a look at the store"
     );
     assert_eq!(node.requests(), 1);
 }
