@@ -348,7 +348,7 @@ impl Pacer {
 }
 
 impl Node {
-    /// A task that serves somebody has waited: see [`Effect::Waited`](crate::effect::Effect::Waited).
+    /// A task that serves somebody has waited: see [`Effect::Waited`].
     pub fn waited(&mut self, now: Now, waits: &Waits) {
         self.pacer.waited(now.mono, waits);
     }
