@@ -84,4 +84,5 @@ pub mod task;
 pub mod testing;
 pub mod time;
 pub mod view;
+pub mod web;
 pub mod wire;

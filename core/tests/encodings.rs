@@ -15,7 +15,8 @@ use mews_core::{
     table::{
         CounterRow,
         access::{
-            AccessKeyRow, AliasRow, BucketRow, Lww, Permissions, PublicRead, Quotas, Website,
+            AccessKeyRow, AliasRow, BucketRow, Lww, Permissions, Protocol, PublicRead, Quotas,
+            RedirectAll, Replace, RoutingRule, Website,
         },
         block::{BlockCountRow, BlockErrorRow, BlockListRow, BlockRefRow, FetchRow},
         decode, encode,
@@ -175,6 +176,27 @@ fn lww<T>(value: T) -> Lww<T> {
     Lww { at: Stamp(1 << 33), value }
 }
 
+fn website(error: Option<&str>) -> Website {
+    let error = error.map(str::to_owned);
+    Website { index: "index.html".to_owned(), error, ..Website::default() }
+}
+
+/// A website with a rule that says everything that one can say, and others that say less.
+fn routed() -> Website {
+    let whole = RoutingRule {
+        prefix: Some("old/".to_owned()),
+        error: Some(404),
+        host: Some("www.example.org".to_owned()),
+        protocol: Some(Protocol::Https),
+        status: Some(302),
+        replace: Some(Replace::Prefix("new/".to_owned())),
+    };
+    let key = Some(Replace::Key("app.html".to_owned()));
+    let some = RoutingRule { status: Some(200), replace: key, ..RoutingRule::default() };
+    let plain = RoutingRule { protocol: Some(Protocol::Http), ..RoutingRule::default() };
+    Website { rules: vec![whole, some, plain], ..website(None) }
+}
+
 fn access(samples: &mut Samples) {
     samples.check(Table::Alias, "alias.taken", &AliasRow { bucket: lww(Some(BUCKET)) });
     samples.check(Table::Alias, "alias.free", &AliasRow { bucket: lww(None) });
@@ -188,15 +210,22 @@ fn access(samples: &mut Samples) {
     samples.check(Table::Bucket, "bucket", &bucket);
     let seals = BTreeMap::from([("photos".to_owned(), Stamp(1 << 33))]);
     samples.check(Table::Bucket, "bucket.sealed", &BucketRow { seals, ..bucket.clone() });
-    let website = Website { index: "index.html".to_owned(), error: Some("404.html".to_owned()) };
     let quotas = Quotas { max_size: Some(1 << 40), max_objects: Some(1000) };
-    let configured =
-        BucketRow { quotas: lww(quotas), website: lww(Some(website)), ..bucket.clone() };
+    let configured = BucketRow {
+        quotas: lww(quotas),
+        website: lww(Some(website(Some("404.html")))),
+        ..bucket.clone()
+    };
     samples.check(Table::Bucket, "bucket.configured", &configured);
-    let website = Website { index: "index.html".to_owned(), error: None };
     let some = Quotas { max_size: Some(1 << 40), max_objects: None };
-    let part = BucketRow { quotas: lww(some), website: lww(Some(website)), ..bucket.clone() };
+    let part = BucketRow { quotas: lww(some), website: lww(Some(website(None))), ..bucket.clone() };
     samples.check(Table::Bucket, "bucket.configured.part", &part);
+    let routed = BucketRow { website: lww(Some(routed())), ..bucket.clone() };
+    samples.check(Table::Bucket, "bucket.website.rules", &routed);
+    let all = RedirectAll { host: "www.example.org".to_owned(), protocol: None };
+    let all = Website { redirect_all: Some(all), ..Website::default() };
+    let moved = BucketRow { website: lww(Some(all)), ..bucket.clone() };
+    samples.check(Table::Bucket, "bucket.website.moved", &moved);
     let public = |prefixes| lww(Some(PublicRead { prefixes }));
     let whole = BucketRow { public_read: public(BTreeSet::new()), ..bucket.clone() };
     samples.check(Table::Bucket, "bucket.public", &whole);

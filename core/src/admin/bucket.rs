@@ -265,7 +265,7 @@ impl WebsiteAccess {
             return Err(Error::bad("`indexDocument` and `errorDocument` must not be empty"));
         }
         match (self.enabled, self.index_document, self.error_document) {
-            (true, Some(index), error) => Ok(Some(Website { index, error })),
+            (true, Some(index), error) => Ok(Some(Website { index, error, ..Website::default() })),
             (true, None, _) => {
                 Err(Error::bad("a website needs an `indexDocument`, such as index.html"))
             }

@@ -81,12 +81,74 @@ pub struct Quotas {
 /// How a bucket is served as a website.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Website {
-    /// The end of the key of the object that stands for a folder.
+    /// The end of the key of the object that stands for a folder. Empty in a website that only redirects.
     #[serde(rename = "i")]
     pub index: String,
     /// The key of the object that is shown instead of an error.
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Where every request is sent, whatever it asks for. Such a website has neither documents nor rules.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub redirect_all: Option<RedirectAll>,
+    /// What is done with some keys, or with some errors; the first that applies.
+    #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RoutingRule>,
+}
+
+/// Where a website sends everybody.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RedirectAll {
+    /// The other host, with its port if it needs one.
+    #[serde(rename = "h")]
+    pub host: String,
+    /// How to ask it. None: as the visitor asked here.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+}
+
+/// The beginning of a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Protocol {
+    /// `http`
+    #[serde(rename = "h")]
+    Http,
+    /// `https`
+    #[serde(rename = "s")]
+    Https,
+}
+
+/// What a website does instead of showing an object, or an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RoutingRule {
+    /// How the keys begin that it is for. None: all of them.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// The status of the answer that it replaces. None: it applies before any object is looked at.
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<u16>,
+    /// The host that visitors are sent to. None: the one they asked.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// How to ask it. None: as the visitor asked here.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// The status of the answer: of a redirect, or 200 or 404 to show another object without one. None: 301.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What the key becomes. None: it stays.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub replace: Option<Replace>,
+}
+
+/// What a rule makes of a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Replace {
+    /// This instead of the beginning that the rule is for.
+    #[serde(rename = "p")]
+    Prefix(String),
+    /// This instead of the whole of it.
+    #[serde(rename = "k")]
+    Key(String),
 }
 
 /// Which objects of a bucket everybody may read, without a signature.

@@ -11,7 +11,7 @@ use crate::{
     checksum::{Algorithm, ChecksumKind, Scope},
     id::{BucketId, Hash, NodeId, Position, VersionId},
     table::{
-        access::{Permissions, PublicRead, Quotas, Website},
+        access::{Permissions, PublicRead, Quotas, RedirectAll, Replace, RoutingRule, Website},
         object::{Content, Data, Meta, Parts},
         token,
         upload::ManifestPart,
@@ -99,13 +99,35 @@ fn alias() -> impl Strategy<Value = AliasRow> {
     lww(option::of(bucket_id())).prop_map(|bucket| AliasRow { bucket })
 }
 
+fn website() -> impl Strategy<Value = Website> {
+    let host = option::of("[ab]".prop_map(|host| RedirectAll { host, protocol: None }));
+    let replace = prop_oneof![
+        Just(None),
+        "[ab]?".prop_map(|text| Some(Replace::Prefix(text))),
+        "[ab]?".prop_map(|text| Some(Replace::Key(text))),
+    ];
+    let rule = (option::of("[ab]?"), option::of(404..406_u16), replace);
+    let rule = rule.prop_map(|(prefix, error, replace)| RoutingRule {
+        prefix,
+        error,
+        replace,
+        ..RoutingRule::default()
+    });
+    let website = ("[ab]", option::of("[ab]"), host, vec(rule, 0..3));
+    website.prop_map(|(index, error, redirect_all, rules)| Website {
+        index,
+        error,
+        redirect_all,
+        rules,
+    })
+}
+
 fn bucket() -> impl Strategy<Value = BucketRow> {
     let aliases = btree_map("[ab]", lww(any::<bool>()), 0..3);
     let seals = btree_map("[ab]", (0..3_u64).prop_map(Stamp), 0..3);
     let quotas = (option::of(0..2_u64), option::of(0..2_u64));
     let quotas = lww(quotas.prop_map(|(max_size, max_objects)| Quotas { max_size, max_objects }));
-    let website = ("[ab]", option::of("[ab]")).prop_map(|(index, error)| Website { index, error });
-    let website = lww(option::of(website));
+    let website = lww(option::of(website()));
     let public = btree_set("[ab]", 0..3).prop_map(|prefixes| PublicRead { prefixes });
     let public = lww(option::of(public));
     let fixed = (0..3_u64, 1..3_u16, any::<bool>());

@@ -1,0 +1,4 @@
+//! Buckets as websites.
+
+pub mod config;
+pub mod rule;
