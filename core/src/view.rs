@@ -432,6 +432,21 @@ impl Default for Tuning {
     }
 }
 
+/// What websites are served by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// `bucket.ROOT_DOMAIN` in a Host header names a bucket's website. Lower case, without a leading dot.
+    pub root_domain: Option<String>,
+    /// The index document of a website that is set up without one being named.
+    pub index: String,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self { root_domain: None, index: "index.html".to_owned() }
+    }
+}
+
 /// The configuration, checked and with its defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -441,6 +456,8 @@ pub struct Config {
     pub region_strict: bool,
     /// `bucket.ROOT_DOMAIN` in a Host header names a bucket. Lower case, without a leading dot.
     pub root_domain: Option<String>,
+    /// What websites are served by.
+    pub web: Web,
     /// Objects are cut into blocks of this many bytes.
     pub block_size: u32,
     /// Payloads up to this many bytes live in a row.
@@ -472,6 +489,7 @@ impl Default for Config {
             region: "mews".to_owned(),
             region_strict: false,
             root_domain: None,
+            web: Web::default(),
             block_size: 1 << 20,
             // Two pages of the database: a larger row would be cheaper as a file.
             inline_max: 8 << 10,

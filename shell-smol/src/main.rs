@@ -31,7 +31,6 @@ use mews_core::{
         trouble::Trouble,
     },
     http::limits::Limits,
-    node::{ADMIN_CONNECTIONS, Api},
 };
 use mews_host::{journal, machine::system, place::Place, process};
 use signal_hook::{
@@ -57,20 +56,15 @@ fn run(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
 
 async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     let place = Place::open(setup)?;
-    let s3 = match setup.s3 {
-        Some(s3) => Some(listen(s3)?),
-        None => None,
-    };
-    let admin = match setup.admin {
-        Some(admin) => Some(listen(admin)?),
-        None => None,
-    };
+    let (mut listeners, mut apis) = (Vec::new(), Vec::new());
+    for (api, at) in setup.apis() {
+        if let Some((listener, address)) = at.or_without(listen(at))? {
+            listeners.push((api, listener));
+            apis.push((api, address));
+        }
+    }
     let rpc = listen(setup.rpc)?;
-    let bound = Bound {
-        s3: s3.as_ref().map(|(_, address)| *address),
-        rpc: rpc.1,
-        admin: admin.as_ref().map(|(_, address)| *address),
-    };
+    let bound = Bound { rpc: rpc.1, apis };
     let (host, database) = start::host(&place, setup, bounds, bound.rpc.port())?;
     let node = EXECUTOR.spawn(Arc::clone(&host).run_node());
     host::spawn(peers::listen(Arc::clone(&host), rpc.0));
@@ -84,15 +78,15 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     let (terminate, interrupt) = (signal(SIGTERM)?, signal(SIGINT)?);
 
     let (stop, stopping) = channel::bounded::<Infallible>(1);
-    let ready = Ready { setup, bound, node: host.id, prepared: prepared.as_ref() };
+    let ready = Ready { setup, bound: &bound, node: host.id, prepared: prepared.as_ref() };
     let patience = Duration::from_secs(texts::STOP_SECONDS);
-    let serve = |api, connections, listener| {
+    let serve = |(api, listener)| {
+        let connections = setup.connections(api, bounds);
         let (host, limits) = (Arc::clone(&host), Limits::default());
         let server = Arc::new(serve::Server { host, api, limits, connections });
         EXECUTOR.spawn(server.run(listener, stopping.clone(), patience))
     };
-    let s3 = s3.map(|(listener, _)| serve(Api::S3, bounds.connections, listener));
-    let admin = admin.map(|(listener, _)| serve(Api::Admin, ADMIN_CONNECTIONS, listener));
+    let serving: Vec<_> = listeners.into_iter().map(serve).collect();
     process::say_ready(&ready);
 
     let asked = async {
@@ -103,7 +97,7 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     node.cancel().await;
     drop(stop);
     let mut left = 0;
-    for serving in [s3, admin].into_iter().flatten() {
+    for serving in serving {
         left += serving.await;
     }
     journal::end(&host.db);
@@ -125,7 +119,7 @@ fn signal(signal: i32) -> Result<Async<UnixStream>, Trouble> {
 }
 
 fn listen(listen: Listen) -> Result<(Async<TcpListener>, SocketAddr), Trouble> {
-    let Listen { option, address } = listen;
+    let Listen { option, address, .. } = listen;
     let trouble = |error| Trouble::listen(option, &address.to_string(), &error);
     let listener = Async::<TcpListener>::bind(address).map_err(trouble)?;
     // The standard library's queue of 128 is too short for a client that opens all its connections at once.

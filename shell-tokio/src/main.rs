@@ -27,7 +27,6 @@ use mews_core::{
         trouble::Trouble,
     },
     http::limits::Limits,
-    node::{ADMIN_CONNECTIONS, Api},
 };
 use mews_host::{journal, machine::system, place::Place, process};
 use tokio::{
@@ -56,20 +55,15 @@ fn run(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
 
 async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     let place = Place::open(setup)?;
-    let s3 = match setup.s3 {
-        Some(s3) => Some(listen(s3).await?),
-        None => None,
-    };
-    let admin = match setup.admin {
-        Some(admin) => Some(listen(admin).await?),
-        None => None,
-    };
+    let (mut listeners, mut apis) = (Vec::new(), Vec::new());
+    for (api, at) in setup.apis() {
+        if let Some((listener, address)) = at.or_without(listen(at).await)? {
+            listeners.push((api, listener));
+            apis.push((api, address));
+        }
+    }
     let rpc = listen(setup.rpc).await?;
-    let bound = Bound {
-        s3: s3.as_ref().map(|(_, address)| *address),
-        rpc: rpc.1,
-        admin: admin.as_ref().map(|(_, address)| *address),
-    };
+    let bound = Bound { rpc: rpc.1, apis };
     let (host, mut database) = start::host(&place, setup, bounds, bound.rpc.port())?;
     let node = tokio::spawn(Arc::clone(&host).run_node());
     tokio::spawn(peers::listen(Arc::clone(&host), rpc.0));
@@ -85,14 +79,14 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
 
     let (stop, stopping) = watch::channel(false);
     let patience = Duration::from_secs(texts::STOP_SECONDS);
-    let serve = |api, connections, listener| {
+    let serve = |(api, listener)| {
+        let connections = setup.connections(api, bounds);
         let (host, limits) = (Arc::clone(&host), Limits::default());
         let server = Arc::new(serve::Server { host, api, limits, connections });
         tokio::spawn(server.run(listener, stopping.clone(), patience))
     };
-    let s3 = s3.map(|(listener, _)| serve(Api::S3, bounds.connections, listener));
-    let admin = admin.map(|(listener, _)| serve(Api::Admin, ADMIN_CONNECTIONS, listener));
-    let ready = Ready { setup, bound, node: host.id, prepared: prepared.as_ref() };
+    let serving: Vec<_> = listeners.into_iter().map(serve).collect();
+    let ready = Ready { setup, bound: &bound, node: host.id, prepared: prepared.as_ref() };
     process::say_ready(&ready);
 
     let failed = tokio::select! {
@@ -104,7 +98,7 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     node.abort();
     stop.send_replace(true);
     let mut left = 0;
-    for serving in [s3, admin].into_iter().flatten() {
+    for serving in serving {
         left += serving.await.map_err(|error| Trouble::System { reason: error.to_string() })?;
     }
     journal::end(&host.db);
@@ -116,7 +110,7 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
 }
 
 async fn listen(listen: Listen) -> Result<(TcpListener, SocketAddr), Trouble> {
-    let Listen { option, address } = listen;
+    let Listen { option, address, .. } = listen;
     let trouble = |error| Trouble::listen(option, &address.to_string(), &error);
     let listener = TcpListener::bind(address).await.map_err(trouble)?;
     let address = listener.local_addr().map_err(trouble)?;

@@ -36,7 +36,7 @@ fn the_image_starts_a_store_that_can_be_reached_and_asked_for_its_health() {
     else {
         panic!("the image starts no store");
     };
-    for address in [store.s3_addr, store.rpc_addr, store.web_addr, store.admin_addr] {
+    for address in [store.s3_addr, store.rpc_addr, store.web(), store.admin_addr] {
         assert!(address.ip().is_unspecified(), "{address} cannot be reached from outside");
         assert!(behind(file, "EXPOSE ").contains(&address.port().to_string()), "{address}");
     }

@@ -26,6 +26,7 @@ use crate::{
     task::Cx,
     time::Stamp,
     view::View,
+    web::site,
 };
 
 type Keys = BTreeMap<String, AccessKeyRow>;
@@ -258,16 +259,21 @@ impl NewPublicRead {
 }
 
 impl WebsiteAccess {
-    fn parse(self) -> Result<Option<Website>, Error> {
+    /// `index`: the document of a website that is set up without one being named.
+    fn parse(self, index: &str) -> Result<Option<Website>, Error> {
         unless_empty(self.routing_rules, "`routingRules` of a website")?;
-        let is_empty = |text: &Option<String>| text.as_ref().is_some_and(String::is_empty);
-        if is_empty(&self.index_document) || is_empty(&self.error_document) {
-            return Err(Error::bad("`indexDocument` and `errorDocument` must not be empty"));
+        if self.error_document.as_ref().is_some_and(String::is_empty) {
+            return Err(Error::bad("`errorDocument` must not be empty"));
         }
         match (self.enabled, self.index_document, self.error_document) {
-            (true, Some(index), error) => Ok(Some(Website { index, error, ..Website::default() })),
-            (true, None, _) => {
-                Err(Error::bad("a website needs an `indexDocument`, such as index.html"))
+            (true, named, error) => {
+                let index = named.unwrap_or_else(|| index.to_owned());
+                if !site::is_index(&index) {
+                    return Err(Error::bad(
+                        "`indexDocument` is what the key of a folder's document ends with, such as index.html, without a slash",
+                    ));
+                }
+                Ok(Some(Website { index, error, ..Website::default() }))
             }
             (false, None, None) => Ok(None),
             (false, _, _) => Err(Error::bad(
@@ -289,7 +295,8 @@ fn unless_empty(rules: Option<Vec<Value>>, what: &str) -> Result<(), Error> {
 pub(super) async fn update(cx: Cx, view: &View, id: &str, update: Update) -> Result<Value, Error> {
     unless_empty(update.cors_rules, "`corsRules`")?;
     unless_empty(update.lifecycle_rules, "`lifecycleRules`")?;
-    let website = update.website_access.map(WebsiteAccess::parse).transpose()?;
+    let website =
+        update.website_access.map(|website| website.parse(&view.config.web.index)).transpose()?;
     let public = update.public_read.map(NewPublicRead::parse).transpose()?;
     let quotas =
         update.quotas.map(|NewQuotas { max_size, max_objects }| Quotas { max_size, max_objects });

@@ -42,6 +42,12 @@ pub(super) fn text(view: &View, status: &Status, rows: &[u64]) -> String {
     api(&mut page, &metrics.s3, s3);
     page.sample(&family::S3_RECEIVED, &[], metrics.s3.received.get());
     page.sample(&family::S3_SENT, &[], metrics.s3.sent.get());
+    api(
+        &mut page,
+        &metrics.web,
+        [&family::WEB_REQUESTS, &family::WEB_ERRORS, &family::WEB_DURATION],
+    );
+    page.sample(&family::WEB_SENT, &[], metrics.web.sent.get());
     let admin =
         [&family::API_ADMIN_REQUESTS, &family::API_ADMIN_ERRORS, &family::API_ADMIN_DURATION];
     api(&mut page, &metrics.admin, admin);
@@ -204,6 +210,7 @@ fn refused(page: &mut Page, metrics: &Metrics) {
     let refused = &metrics.refused;
     for (api, reason, count) in [
         ("s3", "limit", &refused.s3),
+        ("web", "limit", &refused.web),
         ("admin", "limit", &refused.admin),
         ("rpc", "limit", &refused.rpc),
         ("rpc", "handshake", &refused.handshakes),
@@ -297,7 +304,7 @@ mod tests {
         let node = Node::new(setup, Now::default()).expect("nothing is saved");
         let (view, status) = (node.view(), node.status(Now::default()));
         let metrics = &view.metrics;
-        for api in [&metrics.s3, &metrics.admin] {
+        for api in [&metrics.s3, &metrics.web, &metrics.admin] {
             api.answered("Example", 503, Duration::from_millis(3));
         }
         for room in [&metrics.data, &metrics.metadata] {

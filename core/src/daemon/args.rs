@@ -142,9 +142,9 @@ pub struct Quickstart {
     /// address for other nodes (default 127.0.0.1:3901)
     #[argh(option, default = "local(3901)")]
     pub rpc_addr: SocketAddr,
-    /// address of websites (default 127.0.0.1:3902; not served yet)
-    #[argh(option, default = "local(3902)")]
-    pub web_addr: SocketAddr,
+    /// address of websites (default 127.0.0.1:3902)
+    #[argh(option)]
+    pub web_addr: Option<SocketAddr>,
     /// address of the Admin API (default 127.0.0.1:3903)
     #[argh(option, default = "local(3903)")]
     pub admin_addr: SocketAddr,
@@ -210,12 +210,17 @@ impl Quickstart {
             dir,
             s3_addr: local(3900),
             rpc_addr: local(3901),
-            web_addr: local(3902),
+            web_addr: None,
             admin_addr: local(3903),
             bucket: None,
             access_key: None,
             secret_key: None,
         }
+    }
+
+    /// Where websites are to be.
+    pub fn web(&self) -> SocketAddr {
+        self.web_addr.unwrap_or_else(|| local(3902))
     }
 
     fn check(&self) -> Result<(), String> {
@@ -239,7 +244,7 @@ impl Quickstart {
         let all = [
             ("--s3-addr", self.s3_addr),
             ("--rpc-addr", self.rpc_addr),
-            ("--web-addr", self.web_addr),
+            ("--web-addr", self.web()),
             ("--admin-addr", self.admin_addr),
         ];
         for (i, (name, address)) in all.iter().enumerate() {
@@ -289,6 +294,7 @@ mod tests {
         assert_eq!(args.dir, "./mews-data");
         assert_eq!(args.s3_addr.to_string(), "127.0.0.1:3900");
         assert_eq!(args.admin_addr.to_string(), "127.0.0.1:3903");
+        assert_eq!((args.web_addr, args.web().to_string().as_str()), (None, "127.0.0.1:3902"));
         assert_eq!((args.bucket, args.access_key), (None, None));
     }
 

@@ -22,7 +22,7 @@ use crate::{
     },
     task::{Cx, Task},
     time::Stamp,
-    view::{Config, View},
+    view::{Config, View, Web},
 };
 
 /// The name that quickstart gives to its access key, and finds it again by.
@@ -34,9 +34,13 @@ pub const BUCKET: &str = "default";
 /// (RFC 6761, section 6.3).
 pub const ROOT_DOMAIN: &str = "localhost";
 
+/// The same for `BUCKET.web.localhost` and its website.
+pub const WEB_ROOT_DOMAIN: &str = "web.localhost";
+
 /// The configuration of a store that nobody has configured.
 pub fn config() -> Config {
-    Config { root_domain: Some(ROOT_DOMAIN.to_owned()), ..Config::default() }
+    let web = Web { root_domain: Some(WEB_ROOT_DOMAIN.to_owned()), ..Web::default() };
+    Config { root_domain: Some(ROOT_DOMAIN.to_owned()), web, ..Config::default() }
 }
 
 /// What should be there.

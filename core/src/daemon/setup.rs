@@ -5,8 +5,10 @@ use core::net::SocketAddr;
 
 use crate::{
     block::files::{DataDir, DataFsync},
-    daemon::{args::Quickstart, identity::KeyPair, plan, quickstart},
-    node::Contact,
+    daemon::{
+        args::Quickstart, bounds::Bounds, identity::KeyPair, plan, quickstart, trouble::Trouble,
+    },
+    node::{ADMIN_CONNECTIONS, Api, Contact},
     view::Config,
 };
 
@@ -25,6 +27,8 @@ pub struct Setup {
     pub data_fsync: DataFsync,
     /// The S3 API.
     pub s3: Option<Listen>,
+    /// Websites.
+    pub web: Option<Listen>,
     /// Other nodes.
     pub rpc: Listen,
     /// The Admin API.
@@ -47,6 +51,26 @@ pub struct Setup {
     pub quickstart: Option<Promise>,
 }
 
+impl Setup {
+    /// The APIs that are served, and where.
+    pub fn apis(&self) -> impl Iterator<Item = (Api, Listen)> + use<> {
+        let all = [(Api::S3, self.s3), (Api::Web, self.web), (Api::Admin, self.admin)];
+        all.into_iter().filter_map(|(api, listen)| Some((api, listen?)))
+    }
+
+    /// How many connections of clients an API may have; one more is answered with 503.
+    pub fn connections(&self, api: Api, bounds: &Bounds) -> usize {
+        // Visitors of websites are anybody: however many come, most connections are left to those who have keys.
+        let visitors = bounds.connections / 4;
+        match api {
+            Api::S3 if self.web.is_some() => bounds.connections - visitors,
+            Api::S3 => bounds.connections,
+            Api::Web => visitors,
+            Api::Admin => ADMIN_CONNECTIONS,
+        }
+    }
+}
+
 /// Where to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
@@ -54,6 +78,25 @@ pub struct Listen {
     pub option: &'static str,
     /// The address.
     pub address: SocketAddr,
+    /// Whether a daemon that cannot listen there goes on without: nobody has asked for it.
+    pub dispensable: bool,
+}
+
+impl Listen {
+    /// What there is to listen with; nothing if it could not be had, and is dispensable.
+    ///
+    /// # Errors
+    /// Why it could not be had.
+    pub fn or_without<T>(self, listener: Result<T, Trouble>) -> Result<Option<T>, Trouble> {
+        match listener {
+            Ok(listener) => Ok(Some(listener)),
+            Err(trouble) if self.dispensable => {
+                log::warn!("{trouble} This node goes on without.");
+                Ok(None)
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
 }
 
 /// What quickstart makes sure of: a cluster of one if there is none yet, and in it a key and a bucket.
@@ -70,7 +113,10 @@ impl From<Quickstart> for Setup {
         let dir = args.dir.trim_end_matches('/');
         // "/" is a directory, too.
         let within = |name: &str| format!("{dir}/{name}");
-        let listen = |option, address| Listen { option, address };
+        let listen = |option, address| Listen { option, address, dispensable: false };
+        // Few who try a store out look for websites, and many have something else at that port.
+        let dispensable = args.web_addr.is_none();
+        let web = Listen { dispensable, ..listen("--web-addr", args.web()) };
         let data = DataDir { path: within(plan::DATA), capacity: 1, read_only: false };
         let key = args.access_key.zip(args.secret_key).map(|(id, secret)| KeyPair { id, secret });
         Self {
@@ -79,6 +125,7 @@ impl From<Quickstart> for Setup {
             snapshots: None,
             data_fsync: DataFsync::Batch,
             s3: Some(listen("--s3-addr", args.s3_addr)),
+            web: Some(web),
             rpc: listen("--rpc-addr", args.rpc_addr),
             admin: Some(listen("--admin-addr", args.admin_addr)),
             rpc_public: None,

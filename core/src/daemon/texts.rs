@@ -7,17 +7,23 @@ use crate::{
     http::reject::Reject,
     id::NodeId,
     node::Api,
+    view::Web,
 };
 
 /// Where a daemon listens, once it does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Bound {
-    /// The S3 API.
-    pub s3: Option<SocketAddr>,
     /// Other nodes.
     pub rpc: SocketAddr,
-    /// The Admin API.
-    pub admin: Option<SocketAddr>,
+    /// The APIs that are served.
+    pub apis: Vec<(Api, SocketAddr)>,
+}
+
+impl Bound {
+    /// The address of an API, if that is served.
+    pub fn of(&self, api: Api) -> Option<SocketAddr> {
+        self.apis.iter().find(|(each, _)| *each == api).map(|(_, address)| *address)
+    }
 }
 
 /// What a daemon says when it serves.
@@ -26,7 +32,7 @@ pub struct Ready<'a> {
     /// What it does.
     pub setup: &'a Setup,
     /// Where it listens.
-    pub bound: Bound,
+    pub bound: &'a Bound,
     /// Who it is.
     pub node: NodeId,
     /// The key and the bucket to show, if this is quickstart.
@@ -36,6 +42,14 @@ pub struct Ready<'a> {
 /// The URL at which a client on this machine reaches an address that we listen at.
 pub fn endpoint(address: SocketAddr) -> String {
     format!("http://{}", connectable(address))
+}
+
+/// Where the websites are, one for each bucket that is allowed to be one.
+fn websites(address: SocketAddr, web: &Web) -> String {
+    match &web.root_domain {
+        Some(root) => format!("http://BUCKET.{root}:{}", address.port()),
+        None => format!("http://BUCKET:{}", address.port()),
+    }
 }
 
 /// The address to connect to where a socket listens at `address`: an unspecified one is this machine's.
@@ -55,7 +69,7 @@ pub fn ready(ready: &Ready<'_>) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let from = dir.unwrap_or(&setup.meta);
     let mut text = format!("Mews {version} serves from {from}\n\n");
-    if let Some(address) = bound.s3 {
+    if let Some(address) = bound.of(Api::S3) {
         text += &format!("  endpoint    {}\n", endpoint(address));
         text += &format!("  region      {}\n", setup.config.region);
     }
@@ -65,12 +79,15 @@ pub fn ready(ready: &Ready<'_>) -> String {
     if let Some(KeyPair { id, secret }) = prepared.and_then(|prepared| prepared.key.as_ref()) {
         text += &format!("  access key  {id}\n  secret key  {secret}\n");
     }
-    if let Some(address) = bound.admin {
+    if let Some(address) = bound.of(Api::Web) {
+        text += &format!("  websites    {}\n", websites(address, &setup.config.web));
+    }
+    if let Some(address) = bound.of(Api::Admin) {
         text += &format!("  admin       {}\n", endpoint(address));
     }
     let rpc = setup.rpc_public.clone().unwrap_or_else(|| connectable(bound.rpc).to_string());
     text += &format!("  node        {node}@{rpc}\n");
-    match (dir, prepared, bound.s3) {
+    match (dir, prepared, bound.of(Api::S3)) {
         (Some(dir), Some(Prepared { key: Some(_), bucket }), Some(s3)) => {
             text += "\n";
             text += &to_try(dir, &endpoint(s3), &setup.config.region, bucket.as_deref());
@@ -79,9 +96,6 @@ pub fn ready(ready: &Ready<'_>) -> String {
             text += "\nThe key that quickstart once made was deleted. Start with --access-key and --secret-key to make another.\n";
         }
         (_, Some(Prepared { key: Some(_), .. }) | None, _) => {}
-    }
-    if prepared.is_some() {
-        text += "\nThe address for websites (--web-addr) is checked, and not served yet.";
     }
     text += "\nStop with Ctrl-C.\n";
     text
@@ -117,11 +131,12 @@ pub fn credentials(key: &KeyPair) -> String {
 pub fn stopping(api: Api, open: usize) -> String {
     let s = if open == 1 { "" } else { "s" };
     let api = match api {
-        Api::S3 => "S3",
-        Api::Admin => "Admin",
+        Api::S3 => "the S3 API",
+        Api::Web => "websites",
+        Api::Admin => "the Admin API",
     };
     format!(
-        "stopping: no new requests to the {api} API; {open} connection{s} open, at most {STOP_SECONDS} s to end"
+        "stopping: no new requests to {api}; {open} connection{s} open, at most {STOP_SECONDS} s to end"
     )
 }
 
@@ -184,11 +199,17 @@ mod tests {
         let Invocation::Quickstart(args) = args::parse("mewsd", &line) else {
             panic!("not understood");
         };
-        let (s3, rpc, admin) = (Some(args.s3_addr), args.rpc_addr, Some(args.admin_addr));
+        let rpc = args.rpc_addr;
         let setup = Setup::from(args);
-        let bound = Bound { s3, rpc, admin };
-        ready(&Ready { setup: &setup, bound, node: NodeId([0xab; 32]), prepared: Some(prepared) })
-            .replace(env!("CARGO_PKG_VERSION"), "VERSION")
+        let apis = setup.apis().map(|(api, listen)| (api, listen.address)).collect();
+        let bound = Bound { rpc, apis };
+        ready(&Ready {
+            setup: &setup,
+            bound: &bound,
+            node: NodeId([0xab; 32]),
+            prepared: Some(prepared),
+        })
+        .replace(env!("CARGO_PKG_VERSION"), "VERSION")
     }
 
     fn key() -> KeyPair {

@@ -4,6 +4,7 @@
 pub mod body;
 pub mod check;
 pub mod guard;
+pub mod host;
 pub mod limits;
 pub mod parse;
 pub mod reject;

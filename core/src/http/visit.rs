@@ -15,6 +15,8 @@ pub struct Visit {
     pub method: String,
     /// The path, as sent. The query stays out of it: a presigned URL has its signature there.
     pub path: String,
+    /// The host that was asked for, where that says more than the path.
+    host: String,
     peer: String,
     began: Instant,
 }
@@ -26,9 +28,17 @@ impl Visit {
             id: cx.request().to_text(),
             method: head.method.clone(),
             path: String::from_utf8_lossy(head.path_and_query().0).into_owned(),
+            host: String::new(),
             peer: head.peer.clone(),
             began: cx.now().mono,
         }
+    }
+
+    /// The host is part of what was asked for.
+    #[must_use]
+    pub fn at_host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
     }
 
     /// It has been answered with this status, to the end of the answer's body; or `broken` off in the middle of that.
@@ -46,7 +56,7 @@ impl Visit {
             received = moved.received,
             sent = moved.sent,
             peer = self.peer.as_str();
-            "{} {} {status}{}", self.method, self.path, if broken { ", broken off" } else { "" }
+            "{} {}{} {status}{}", self.method, self.host, self.path, if broken { ", broken off" } else { "" }
         );
     }
 }

@@ -86,6 +86,10 @@ families! {
     API_S3_DURATION = "api_s3_request_duration" Histogram ["api_endpoint"] "Seconds from a request's head to the last byte of its answer.";
     S3_RECEIVED = "mews_s3_received_bytes_total" Counter [] "Bytes of bodies that clients of the S3 API have sent.";
     S3_SENT = "mews_s3_sent_bytes_total" Counter [] "Bytes of bodies that clients of the S3 API were sent.";
+    WEB_REQUESTS = "web_request_counter" Counter ["method"] "Requests to websites.";
+    WEB_ERRORS = "web_error_counter" Counter ["method", "status_code"] "Requests to websites that were answered with an error.";
+    WEB_DURATION = "web_request_duration" Histogram ["method"] "Seconds from a request's head to the last byte of its answer.";
+    WEB_SENT = "mews_web_sent_bytes_total" Counter [] "Bytes of bodies that visitors of websites were sent.";
     API_ADMIN_REQUESTS = "api_admin_request_counter" Counter ["api_endpoint"] "Requests to the Admin API.";
     API_ADMIN_ERRORS = "api_admin_error_counter" Counter ["api_endpoint", "status_code"] "Requests to the Admin API that were answered with an error.";
     API_ADMIN_DURATION = "api_admin_request_duration" Histogram ["api_endpoint"] "Seconds from a request's head to its answer.";

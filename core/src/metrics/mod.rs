@@ -33,6 +33,8 @@ use value::{Counter, Gauge, Histogram, Labelled, Seconds, Sizes};
 pub struct Metrics {
     /// The S3 API.
     pub s3: Api,
+    /// Websites, by method.
+    pub web: Api,
     /// The Admin API.
     pub admin: Api,
     /// Block files.
@@ -197,6 +199,8 @@ impl Calls {
 pub struct Refused {
     /// To the S3 API: there were too many.
     pub s3: Counter,
+    /// To websites.
+    pub web: Counter,
     /// To the Admin API.
     pub admin: Counter,
     /// Of other nodes.
@@ -210,6 +214,7 @@ impl Refused {
     pub fn of(&self, api: node::Api) -> &Counter {
         match api {
             node::Api::S3 => &self.s3,
+            node::Api::Web => &self.web,
             node::Api::Admin => &self.admin,
         }
     }

@@ -34,6 +34,7 @@ use crate::{
     task::{Reason, Task},
     time::{Instant, Now},
     view::View,
+    web,
     wire::{Message, Priority, WireError},
 };
 use effects::Effects;
@@ -129,6 +130,8 @@ pub enum NodeEvent {
 pub enum Api {
     /// S3.
     S3,
+    /// Websites.
+    Web,
     /// For operators.
     Admin,
 }
@@ -364,26 +367,48 @@ impl Node {
 
     /// Begins a request. The task is to be driven to its end, and then to be [released](Node::released).
     pub fn admit(&mut self, now: Now, head: RequestHead) -> Task {
+        let refusal = self.begin_request(now);
+        let (view, seed) = (Arc::clone(&self.view), self.seed.child());
+        let task = match refusal {
+            None => Task::new("request", seed, |cx| serve::serve(cx, view, head)),
+            Some(error) => Task::new("refusal", seed, move |cx| async move {
+                serve::refuse(cx, &view, &head, &error);
+            }),
+        };
+        let origin = self.layouts.begin(false);
+        self.task(task.serving(), origin)
+    }
+
+    /// The same for a request to a website.
+    pub fn admit_web(&mut self, now: Now, head: RequestHead) -> Task {
+        let refusal = self.begin_request(now);
+        let (view, seed) = (Arc::clone(&self.view), self.seed.child());
+        let task = match refusal {
+            None => Task::new("page", seed, |cx| web::serve::serve(cx, view, head)),
+            Some(error) => {
+                Task::new("refusal", seed, |cx| web::serve::refuse(cx, view, head, error))
+            }
+        };
+        let origin = self.layouts.begin(false);
+        self.task(task.serving(), origin)
+    }
+
+    /// A client's request has come: why it cannot be served, if it cannot.
+    fn begin_request(&mut self, now: Now) -> Option<S3Error> {
         self.requests += 1;
         self.pacer.request(now.mono);
-        let (view, seed) = (Arc::clone(&self.view), self.seed.child());
-        let origin = self.layouts.begin(false);
-        let refusal = if self.requests > REQUESTS_MAX {
-            "Please reduce your request rate."
-        } else if view.ring.version() == 0 {
-            "This node belongs to no cluster yet: give it a role in a layout, and apply that."
-        } else if !view.ring.everyone().contains(&view.node) {
-            "This node has no role in the cluster's layout."
+        let unable = |why| Some(S3Error::new(Code::ServiceUnavailable, why));
+        if self.requests > REQUESTS_MAX {
+            Some(S3Error::new(Code::SlowDown, "Please reduce your request rate."))
+        } else if self.view.ring.version() == 0 {
+            unable(
+                "This node belongs to no cluster yet: give it a role in a layout, and apply that.",
+            )
+        } else if !self.view.ring.everyone().contains(&self.view.node) {
+            unable("This node has no role in the cluster's layout.")
         } else {
-            let task = Task::new("request", seed, |cx| serve::serve(cx, view, head));
-            return self.task(task.serving(), origin);
-        };
-        let code =
-            if self.requests > REQUESTS_MAX { Code::SlowDown } else { Code::ServiceUnavailable };
-        let task = Task::new("refusal", seed, move |cx| async move {
-            serve::refuse(cx, &view, &head, &S3Error::new(code, refusal));
-        });
-        self.task(task.serving(), origin)
+            None
+        }
     }
 
     /// A task of this node's, as of now.
@@ -391,10 +416,11 @@ impl Node {
         task.of(origin).metered(self.view.node, Arc::clone(&self.view.metrics))
     }
 
-    /// Begins a request to one of the APIs: [`Node::admit`] or [`Node::admit_admin`].
+    /// Begins a request to one of the APIs: [`Node::admit`], [`Node::admit_web`] or [`Node::admit_admin`].
     pub fn admit_to(&mut self, api: Api, now: Now, head: RequestHead) -> Task {
         match api {
             Api::S3 => self.admit(now, head),
+            Api::Web => self.admit_web(now, head),
             Api::Admin => self.admit_admin(now, head),
         }
     }

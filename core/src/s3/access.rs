@@ -251,8 +251,27 @@ pub async fn bucket_named(
     key: &AccessKeyRow,
     name: &str,
 ) -> Result<Option<Bucket>, PeerError> {
+    sought(cx, view, key, name, |bucket| bucket.permissions.read).await
+}
+
+/// A bucket that is served as a website, by the name that all share.
+pub async fn website_named(cx: Cx, view: &View, name: &str) -> Result<Option<Bucket>, PeerError> {
+    let is_website = |bucket: &Bucket| bucket.row.website.value.is_some();
+    // A key that nobody has: it has no names of its own.
+    let found = sought(cx, view, &AccessKeyRow::default(), name, is_website).await?;
+    Ok(found.filter(is_website))
+}
+
+/// A bucket by its name. The own copy may lag behind: unless it has one that will do, the others are asked.
+async fn sought(
+    cx: Cx,
+    view: &View,
+    key: &AccessKeyRow,
+    name: &str,
+    will_do: impl Fn(&Bucket) -> bool,
+) -> Result<Option<Bucket>, PeerError> {
     let found = named(cx, view, key, name, Rows::Own).await?;
-    if found.as_ref().is_some_and(|bucket| bucket.permissions.read) || quorum::is_sole_copy(view) {
+    if found.as_ref().is_some_and(will_do) || quorum::is_sole_copy(view) {
         return Ok(found);
     }
     named(cx, view, key, name, Rows::Confirmed).await

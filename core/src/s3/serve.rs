@@ -32,7 +32,7 @@ const REFUSED: &str = "Refused";
 /// Serves one request. Every path through it responds exactly once; errors are XML documents, and answers to HEAD have no body.
 pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead) {
     let visit = Visit::begin(cx, &head);
-    let (mut operation, mut broken) = (INVALID, false);
+    let mut operation = INVALID;
     let response = match Box::pin(answer(cx, view.clone(), head, &mut operation)).await {
         Ok(response) => response,
         Err(error) => {
@@ -41,14 +41,16 @@ pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead) {
         }
     };
     let status = response.head.status;
-    if let Some(egress) = respond(cx, &view, &visit.id, response) {
-        // Too late for a status: the response ends before its length, and the shell breaks the connection off.
-        if let Err(error) = Box::pin(egress.run(cx, &view)).await {
-            log_error(&error, &visit);
-            broken = true;
-        }
-    }
+    let broken = deliver(cx, &view, &visit, response).await;
     visit.end(cx, &view.metrics.s3, operation, status, broken);
+}
+
+/// Sends a response to its end; true if it had to be broken off before that.
+pub(crate) async fn deliver(cx: Cx, view: &View, visit: &Visit, response: Response) -> bool {
+    let Some(egress) = respond(cx, view, &visit.id, response) else { return false };
+    // Too late for a status: the response ends before its length, and the shell breaks the connection off.
+    let sent = Box::pin(egress.run(cx, view)).await;
+    sent.inspect_err(|error| log_error(error, visit)).is_err()
 }
 
 /// Answers a request with an error, before anything of it is looked at.
@@ -88,7 +90,8 @@ fn respond(
     None
 }
 
-fn log_error(error: &S3Error, visit: &Visit) {
+/// Logs an error that a request is answered with: as a warning if it is this store's.
+pub(crate) fn log_error(error: &S3Error, visit: &Visit) {
     let Visit { method, path, .. } = visit;
     let cause = error.cause.as_deref().unwrap_or_default();
     if error.code.status() >= 500 && error.code != Code::NotImplemented {

@@ -36,6 +36,7 @@ use crate::{
     task::{Cx, Task},
     time::{Instant, Now, Stamp, Timestamp},
     view::{Config, View},
+    web,
 };
 
 use pump::Pump;
@@ -151,6 +152,13 @@ impl Ask {
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers.push((name.to_owned(), Bytes::copy_from_slice(value.as_ref())));
         self
+    }
+
+    /// Sent to another host.
+    #[must_use]
+    pub fn to(mut self, host: &str) -> Self {
+        self.headers.retain(|(name, _)| name != "host");
+        self.header("host", host)
     }
 
     /// Gives it a body.
@@ -333,6 +341,16 @@ impl Host {
         let view = self.view.clone();
         let task = Task::new("s3", self.seed.child(), |cx| serve::serve(cx, view, head));
         Running::start(self, task, Pump::new(body, cut))
+    }
+
+    /// Runs a request to a website to its end.
+    pub fn browse(&mut self, ask: Ask) -> Reply {
+        let (head, body, cut) = ask.anonymous().into_head(self.now.wall);
+        let view = self.view.clone();
+        let task = Task::new("page", self.seed.child(), |cx| web::serve::serve(cx, view, head));
+        let mut running = Running::start(self, task, Pump::new(body, cut));
+        while running.step(self) {}
+        running.reply
     }
 
     /// Starts any flow, with a body for it to pull.

@@ -82,6 +82,20 @@ impl Daemon {
         }
     }
 
+    /// Where websites are, if it serves any.
+    pub fn web(&self) -> Option<SocketAddr> {
+        // It says so before the line that ends the list.
+        let began = Instant::now();
+        while !self.output().contains("Stop with Ctrl-C") {
+            assert!(began.elapsed() < START_MAX, "no start:\n{}", self.output());
+            thread::sleep(Duration::from_millis(5));
+        }
+        let output = self.output();
+        let line = output.lines().find_map(|line| line.trim().strip_prefix("websites "))?;
+        let port = line.rsplit_once(':')?.1.parse().expect("a port");
+        Some(SocketAddr::new(self.s3.ip(), port))
+    }
+
     /// The directory that it was started with.
     pub fn dir(&self) -> &Path {
         self.dir.path()

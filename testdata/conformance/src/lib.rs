@@ -16,4 +16,5 @@ pub mod metrics;
 pub mod signed;
 pub mod tools;
 pub mod transfers;
+pub mod websites;
 pub mod wire;

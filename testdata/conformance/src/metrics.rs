@@ -18,7 +18,7 @@ use crate::{
     clients::promtool,
     cluster::sibling,
     daemon::{Daemon, SECRET_KEY, quickstart},
-    signed,
+    signed, websites,
     wire::{Response, Wire},
 };
 
@@ -65,6 +65,7 @@ fn workload(daemon: &Daemon) -> String {
     assert_eq!(signed::get(daemon, "missing").status, 404);
     assert_eq!(signed::send(daemon, "DELETE", "small", b"").status, 204);
     assert_eq!(signed::send(daemon, "GET", "?list-type=2", b"").status, 200);
+    assert_eq!(websites::ask(daemon, "GET", "none.web.localhost", "/", "").status, 404);
     assert_eq!(admin(daemon, "/v2/NoSuchCall", None).status, 404);
     assert_eq!(admin(daemon, "/health", None).status, 200);
     stored.header("x-amz-request-id").expect("every answer has one").to_owned()

@@ -123,6 +123,10 @@ fn a_bucket_keeps_its_quotas_and_its_website() {
         json!({ "indexDocument": "index.html", "errorDocument": "404.html", "routingRules": [] });
     assert_eq!((&info["websiteAccess"], &info["websiteConfig"]), (&json!(true), &config));
     assert_eq!(info["quotas"]["maxSize"], 1000, "what is not named stays");
+    let info = host.admin(&update, &json!({ "websiteAccess": { "enabled": true } })).ok();
+    let default =
+        json!({ "indexDocument": "index.html", "errorDocument": null, "routingRules": [] });
+    assert_eq!(info["websiteConfig"], default, "the index document of the configuration");
     let info =
         host.admin(&update, &json!({ "websiteAccess": { "enabled": false }, "quotas": {} })).ok();
     assert_eq!((&info["websiteAccess"], &info["websiteConfig"]), (&json!(false), &Value::Null));
@@ -164,7 +168,8 @@ fn what_would_not_be_honoured_is_refused() {
         (json!({ "corsRules": [{ "allowOrigins": ["*"] }] }), "501 NotImplemented"),
         (json!({ "lifecycleRules": [{}] }), "501 NotImplemented"),
         (site(json!({ "routingRules": [{}] })), "501 NotImplemented"),
-        (json!({ "websiteAccess": { "enabled": true } }), "400 InvalidRequest"),
+        (site(json!({ "indexDocument": "" })), "400 InvalidRequest"),
+        (site(json!({ "indexDocument": "pages/index.html" })), "400 InvalidRequest"),
         (
             json!({ "websiteAccess": { "enabled": false, "indexDocument": "i" } }),
             "400 InvalidRequest",

@@ -224,16 +224,26 @@ pub(super) const S3_API: Section = Section {
 
 pub(super) const S3_WEB: Section = Section {
     name: "s3_web",
-    about: "Buckets as websites. They are not served yet, so that a file with this table is refused.",
+    about: "Buckets as websites: those that `mews bucket website` has made one, for everybody and without a signature.",
     keys: &[
-        key("bind_addr", Required, "\"[::]:3902\"", "Where to listen: IP:PORT."),
+        key(
+            "bind_addr",
+            Required,
+            "\"[::]:3902\"",
+            "Where to listen: IP:PORT. HTTP without TLS, which a proxy in front adds.",
+        ),
         key(
             "root_domain",
-            Words("none"),
+            Words("a website's host is its bucket's name, and nothing more"),
             "\"web.example.org\"",
-            "Websites are in front of this domain.",
+            "Websites are in front of this domain: BUCKET.web.example.org. A leading dot is the same. Any other host is the website of the bucket that is called exactly so, such as `www.example.com`.",
         ),
-        key("index", Words("none"), "\"index.html\"", "The key that stands for a folder."),
+        key(
+            "index",
+            Value("\"index.html\""),
+            "\"index.html\"",
+            "The index document of a website that is set up without one being named: what stands for a folder.",
+        ),
     ],
 };
 
@@ -298,7 +308,7 @@ pub(super) const DATA_DIR: Section = Section {
 pub(super) const SECTIONS: [&Section; 4] = [&TOP, &S3_API, &S3_WEB, &ADMIN];
 
 /// Keys that files written for Garage may have, and what to do about them here.
-const FOREIGN: [(&str, &str); 10] = [
+const FOREIGN: [(&str, &str); 11] = [
     ("replication_mode", "say replication_factor = N instead"),
     ("db_engine", "there is one engine, so take this out"),
     ("lmdb_map_size", "there is no LMDB here, so take this out"),
@@ -308,6 +318,10 @@ const FOREIGN: [(&str, &str); 10] = [
     ("consul_discovery", "name the peers in bootstrap_peers instead"),
     ("kubernetes_discovery", "name the peers in bootstrap_peers instead"),
     ("kubernetes_namespace", "name the peers in bootstrap_peers instead"),
+    (
+        "add_host_to_metrics",
+        "hosts are whatever clients make up, so metrics do not tell of them: take this out",
+    ),
     ("block_ram_buffer_max", "memory for blocks follows from the machine, so take this out"),
 ];
 

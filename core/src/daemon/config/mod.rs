@@ -29,7 +29,8 @@ use crate::{
     },
     node::Contact,
     placement::layout::REPLICATION_MAX,
-    view::{Config, Consistency},
+    view::{Config, Consistency, Web},
+    web::site,
 };
 
 /// Where nodes listen for each other if the file does not say.
@@ -120,9 +121,7 @@ pub fn read(source: &Source<'_>) -> Result<Checked, Problems> {
 fn setup(reader: &mut Reader<'_>, source: &Source<'_>, top: Table<'_, '_>) -> Option<Setup> {
     let s3_api = reader.section(top, &S3_API);
     let admin = reader.section(top, &ADMIN);
-    if reader.section(top, &S3_WEB).is_some() {
-        reader.lacks("[s3_web]: websites are not served yet, so take the table out");
-    }
+    let s3_web = reader.section(top, &S3_WEB);
     let allowed = (source.env)(secrets::ALLOW).is_some_and(|value| value == "true");
     let allow = reader.bool(top, "allow_world_readable_secrets").unwrap_or(allowed);
     let secrets = Secrets { source, allow };
@@ -145,6 +144,11 @@ fn setup(reader: &mut Reader<'_>, source: &Source<'_>, top: Table<'_, '_>) -> Op
     let rpc = reader.address(top, "rpc_bind_addr");
     let rpc = rpc.map_or_else(|| RPC_ADDRESS.parse().ok(), |rpc| Some(rpc.value));
     let s3 = s3_api.and_then(|table| reader.address(table, "api_bind_addr"));
+    let before = reader.problems.len();
+    let web = s3_web.and_then(|table| reader.address(table, "bind_addr"));
+    if s3_web.is_some() && web.is_none() && reader.problems.len() == before {
+        reader.lacks("[s3_web] bind_addr is missing: where to listen, IP:PORT");
+    }
     let admin_address = admin.and_then(|table| reader.address(table, "api_bind_addr"));
     let words = [("batch", DataFsync::Batch), ("each", DataFsync::Each), ("off", DataFsync::Off)];
     let data_fsync = reader.word(top, "data_fsync", &words).unwrap_or_default();
@@ -155,12 +159,13 @@ fn setup(reader: &mut Reader<'_>, source: &Source<'_>, top: Table<'_, '_>) -> Op
     }
     let data = data_dirs(reader, top);
     let listen = |option, address: Option<At<SocketAddr>>| {
-        address.map(|address| Listen { option, address: address.value })
+        address.map(|At { value, .. }| Listen { option, address: value, dispensable: false })
     };
     let s3 = listen("[s3_api] api_bind_addr", s3);
+    let web = listen("[s3_web] bind_addr", web);
     let admin = listen("[admin] api_bind_addr", admin_address);
-    let rpc = Listen { option: "rpc_bind_addr", address: rpc? };
-    distinct(reader, &[s3, Some(rpc), admin]);
+    let rpc = Listen { option: "rpc_bind_addr", address: rpc?, dispensable: false };
+    distinct(reader, &[s3, web, Some(rpc), admin]);
     Some(Setup {
         home: None,
         meta: meta.unwrap_or_default(),
@@ -168,6 +173,7 @@ fn setup(reader: &mut Reader<'_>, source: &Source<'_>, top: Table<'_, '_>) -> Op
         snapshots: path(reader, top, "metadata_snapshots_dir"),
         data_fsync,
         s3,
+        web,
         rpc,
         admin,
         rpc_public: rpc_public(reader, top),
@@ -176,13 +182,18 @@ fn setup(reader: &mut Reader<'_>, source: &Source<'_>, top: Table<'_, '_>) -> Op
         admin_token,
         metrics_token,
         metrics_require_token,
-        config: config(reader, top, s3_api),
+        config: config(reader, top, s3_api, s3_web),
         quickstart: None,
     })
 }
 
 /// What requests and background work go by.
-fn config(reader: &mut Reader<'_>, top: Table<'_, '_>, s3: Option<Table<'_, '_>>) -> Config {
+fn config(
+    reader: &mut Reader<'_>,
+    top: Table<'_, '_>,
+    s3: Option<Table<'_, '_>>,
+    web: Option<Table<'_, '_>>,
+) -> Config {
     let defaults = Config::default();
     let modes = [
         ("consistent", Consistency::Consistent),
@@ -197,7 +208,8 @@ fn config(reader: &mut Reader<'_>, top: Table<'_, '_>, s3: Option<Table<'_, '_>>
     Config {
         region: region.unwrap_or(defaults.region),
         region_strict: strict.unwrap_or(defaults.region_strict),
-        root_domain: s3.and_then(|table| root_domain(reader, table)),
+        root_domain: s3.and_then(|table| root_domain(reader, table, "[s3_api]")),
+        web: web.map(|table| websites(reader, table)).unwrap_or_default(),
         block_size: block_size(reader, top).unwrap_or(defaults.block_size),
         compression: compression(reader, top).unwrap_or(defaults.compression),
         consistency,
@@ -234,13 +246,30 @@ fn compression(reader: &mut Reader<'_>, top: Table<'_, '_>) -> Option<Option<i32
     None
 }
 
+/// What websites are served by.
+fn websites(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Web {
+    let defaults = Web::default();
+    let index = reader.string(table, "index").and_then(|At { line, value }| {
+        if !site::is_index(&value) {
+            let must = "must be what the key of a folder's document ends with, such as \"index.html\", without a slash";
+            reader.wrong(line, format!("[s3_web] index {must}; it is \"{value}\""));
+            return None;
+        }
+        Some(value)
+    });
+    Web {
+        root_domain: root_domain(reader, table, "[s3_web]"),
+        index: index.unwrap_or(defaults.index),
+    }
+}
+
 /// A domain without its leading dot, which Garage's files have.
-fn root_domain(reader: &mut Reader<'_>, s3: Table<'_, '_>) -> Option<String> {
-    let At { line, value } = reader.string(s3, "root_domain")?;
+fn root_domain(reader: &mut Reader<'_>, table: Table<'_, '_>, section: &str) -> Option<String> {
+    let At { line, value } = reader.string(table, "root_domain")?;
     let domain = value.strip_prefix('.').unwrap_or(&value).to_ascii_lowercase();
     let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
     if domain.is_empty() || domain.ends_with('.') || !domain.bytes().all(letter) {
-        reader.wrong(line, format!("[s3_api] root_domain must be a domain, such as \"s3.example.org\"; it is \"{value}\""));
+        reader.wrong(line, format!("{section} root_domain must be a domain, such as \"s3.example.org\"; it is \"{value}\""));
         return None;
     }
     Some(domain)

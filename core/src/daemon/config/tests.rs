@@ -103,13 +103,18 @@ fn the_sample_is_read_and_stands_in_the_readme() {
     assert_eq!(setup.config.root_domain.as_deref(), Some("s3.example.org"));
     assert_eq!(
         setup.config,
-        Config { root_domain: setup.config.root_domain.clone(), ..Config::default() }
+        Config {
+            root_domain: setup.config.root_domain.clone(),
+            web: setup.config.web.clone(),
+            ..Config::default()
+        }
     );
-    let addresses = [setup.s3, Some(setup.rpc), setup.admin]
+    assert_eq!(setup.config.web.root_domain.as_deref(), Some("web.example.org"));
+    let addresses = [setup.s3, Some(setup.rpc), setup.web, setup.admin]
         .map(|listen| listen.map(|l| l.address.to_string()));
     assert_eq!(
         addresses.map(Option::unwrap_or_default),
-        ["[::]:3900", "[::]:3901", "127.0.0.1:3903"]
+        ["[::]:3900", "[::]:3901", "[::]:3902", "127.0.0.1:3903"]
     );
 }
 
@@ -118,7 +123,7 @@ fn the_least_there_may_be_has_the_safe_defaults() {
     let setup = setup(LEAST);
     assert_eq!(setup.config, Config::default());
     assert_eq!(setup.data_fsync, DataFsync::Batch);
-    assert_eq!((setup.s3, setup.admin, setup.rpc_secret), (None, None, None));
+    assert_eq!((setup.s3, setup.web, setup.admin, setup.rpc_secret), (None, None, None, None));
     assert_eq!(setup.rpc.address.to_string(), RPC_ADDRESS);
     assert_eq!(setup.quickstart, None);
 }
@@ -151,6 +156,10 @@ fn every_value_comes_through() {
         s3_region = "garage"
         s3_region_strict = true
         root_domain = ".S3.Garage.localhost"
+        [s3_web]
+        bind_addr = "127.0.0.1:4902"
+        root_domain = ".web.garage.localhost"
+        index = "start.html"
         "#,
     );
     assert_eq!(setup.meta, "/m");
@@ -165,6 +174,10 @@ fn every_value_comes_through() {
         region: "garage".to_owned(),
         region_strict: true,
         root_domain: Some("s3.garage.localhost".to_owned()),
+        web: Web {
+            root_domain: Some("web.garage.localhost".to_owned()),
+            index: "start.html".to_owned(),
+        },
         block_size: 4 << 20,
         compression: None,
         consistency: Consistency::Degraded,
@@ -173,6 +186,7 @@ fn every_value_comes_through() {
         ..Config::default()
     };
     assert_eq!(setup.config, expected);
+    assert_eq!(setup.web.map(|web| web.address.to_string()).as_deref(), Some("127.0.0.1:4902"));
     let ids = setup.bootstrap.iter().map(|contact| contact.id).collect::<Vec<_>>();
     assert_eq!(ids, [Some(NodeId([0xab; 32])), None]);
 }

@@ -17,7 +17,7 @@ use percent_encoding::percent_decode;
 
 use crate::{
     checksum::Algorithm,
-    http::RequestHead,
+    http::{RequestHead, host},
     s3::error::{Code, S3Error},
     view::Config,
 };
@@ -68,6 +68,18 @@ pub(crate) fn take_apart(mut head: RequestHead, config: &Config) -> Result<Reque
 }
 
 impl Request {
+    /// The reading of an object by somebody who does not speak S3: of the query, nothing counts.
+    pub(crate) fn read(head: RequestHead, bucket: &str, key: Vec<u8>, op: Operation) -> Self {
+        let (sent, query) = (head.headers.len(), Query::default());
+        Self { head, bucket: Some(bucket.to_owned()), key: Some(key), query, op, sent }
+    }
+
+    /// Forgets that a part of the object was asked for, and under which conditions.
+    pub(crate) fn unconditional(&mut self) {
+        self.head.headers.retain(|(name, _)| name != "range" && !name.starts_with("if-"));
+        self.sent = self.head.headers.len();
+    }
+
     /// The header fields as they were sent, without those taken from the parameters of a presigned URL.
     pub fn sent_headers(&self) -> &[(String, Bytes)] {
         &self.head.headers[..self.sent]
@@ -106,7 +118,7 @@ impl Request {
 }
 
 /// The path with its percent-encoding undone, once. Never normalised: `.`, `..` and empty segments are parts of keys.
-fn path_bytes(raw: &[u8]) -> Result<Vec<u8>, S3Error> {
+pub(crate) fn path_bytes(raw: &[u8]) -> Result<Vec<u8>, S3Error> {
     let invalid = || S3Error::new(Code::InvalidURI, "Couldn't parse the specified URI.");
     if !raw.starts_with(b"/") {
         return Err(invalid());
@@ -156,13 +168,7 @@ fn virtual_host(head: &RequestHead, config: &Config) -> Option<String> {
 /// The bucket in a host's name, if that is one label or more in front of the configured root domain.
 pub fn bucket_of_host(host: &str, config: &Config) -> Option<String> {
     let root = config.root_domain.as_deref()?;
-    let host = host.to_ascii_lowercase();
-    let host = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        Some(_) | None => &host,
-    };
-    let bucket = host.trim_end_matches('.').strip_suffix(root)?.strip_suffix('.')?;
-    if bucket.is_empty() { None } else { Some(bucket.to_owned()) }
+    host::in_front_of(&host::name(host), root).map(str::to_owned)
 }
 
 /// Appends what a presigned URL carries as parameters to the header fields: signers move `x-amz-*` fields there, because a

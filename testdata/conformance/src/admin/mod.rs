@@ -34,7 +34,7 @@ pub fn call(daemon: &Daemon, token: Option<&str>, call: &str, body: Option<Value
 }
 
 /// Looks at a path that needs no token.
-fn get(daemon: &Daemon, path: &str) -> (u16, Value) {
+pub(crate) fn get(daemon: &Daemon, path: &str) -> (u16, Value) {
     request(daemon, None, "GET", path, None)
 }
 
