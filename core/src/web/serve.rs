@@ -76,7 +76,7 @@ async fn answer(cx: Cx, view: &Arc<View>, head: RequestHead, visit: &Visit) -> R
             return error_page(&error, None, visit);
         }
     };
-    Visitor::new(view, head, site).answer(cx, visit).await
+    Visitor::new(view, head, host, site).answer(cx, visit).await
 }
 
 /// The 404 of a host that has no website. Whether there is a bucket of that name, it does not tell.

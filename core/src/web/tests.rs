@@ -5,7 +5,13 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::{
+    store::{Snapshot, Table},
+    table::{
+        self,
+        access::{AliasRow, BucketRow, Lww, RedirectAll, Replace, RoutingRule, Website},
+    },
     testing::{Ask, Host, Reply},
+    time::Stamp,
     view::Web,
 };
 
@@ -29,6 +35,24 @@ fn allow(host: &mut Host, website: &serde_json::Value) {
     let found = host.admin("GetBucketInfo?globalAlias=bucket", &json!(null)).ok();
     let id = found["id"].as_str().expect("an id");
     host.admin(&format!("UpdateBucket?id={id}"), &json!({ "websiteAccess": website })).ok();
+}
+
+/// The same with rules.
+fn route(host: &mut Host, website: Website) {
+    let row = |table, key: &[u8]| host.store.get(table, key).expect("a map").expect("a row");
+    let alias: AliasRow =
+        table::decode(Table::Alias, &row(Table::Alias, b"bucket")).expect("a name");
+    let id = alias.bucket.value.expect("a bucket");
+    let mut bucket: BucketRow =
+        table::decode(Table::Bucket, &row(Table::Bucket, &id.0)).expect("a bucket");
+    bucket.website =
+        Lww { at: Stamp::past(host.now.wall, bucket.website.at), value: Some(website) };
+    host.merge(Table::Bucket, &id.0, table::encode(&bucket));
+}
+
+fn ruled(rules: Vec<RoutingRule>) -> Website {
+    let (index, error) = ("index.html".to_owned(), Some("404.html".to_owned()));
+    Website { index, error, rules, redirect_all: None }
 }
 
 fn put(host: &mut Host, ask: Ask) {
@@ -251,4 +275,54 @@ fn requests_are_counted_by_method() {
     let mut counted: Vec<_> = counted.collect();
     counted.sort_unstable();
     assert_eq!(counted, [("GET", 2), ("HEAD", 1), ("other", 1)]);
+}
+
+#[test]
+fn a_website_can_send_everybody_elsewhere() {
+    let mut host = site(None, &["a.html"]);
+    let redirect_all = Some(RedirectAll { host: "new.example.org".to_owned(), protocol: None });
+    route(&mut host, Website { redirect_all, ..Website::default() });
+    for path in ["a.html", "none/", ""] {
+        let location = format!("//new.example.org/{path}");
+        assert_eq!(sent(&mut host, &format!("/{path}")), (301, Some(location)));
+    }
+}
+
+#[test]
+fn a_rule_comes_before_the_object_and_before_the_error() {
+    let mut host = site(None, &["docs/a", "new/a", "404.html"]);
+    let rule = |prefix: &str, error, to: &str| RoutingRule {
+        prefix: Some(prefix.to_owned()),
+        error,
+        replace: Some(Replace::Prefix(to.to_owned())),
+        ..RoutingRule::default()
+    };
+    route(&mut host, ruled(vec![rule("docs/", None, "new/"), rule("new/", Some(404), "docs/")]));
+    assert_eq!(sent(&mut host, "/docs/a"), (301, Some("/new/a".to_owned())));
+    assert_eq!(shown(&mut host, "/new/a"), (200, "new/a".to_owned()));
+    assert_eq!(sent(&mut host, "/new/b"), (301, Some("/docs/b".to_owned())));
+    assert_eq!(shown(&mut host, "/other"), (404, "404.html".to_owned()));
+}
+
+#[test]
+fn a_rule_can_show_another_object() {
+    let mut host = site(None, &["app/index.html", "sorry.html", "404.html"]);
+    let rule = |prefix: &str, status, to: &str| RoutingRule {
+        prefix: Some(prefix.to_owned()),
+        error: Some(404),
+        status: Some(status),
+        replace: Some(Replace::Key(to.to_owned())),
+        ..RoutingRule::default()
+    };
+    let rules = vec![
+        rule("app/", 200, "app/"),
+        rule("gone/", 404, "sorry.html"),
+        rule("lost/", 200, "missing.html"),
+    ];
+    route(&mut host, ruled(rules));
+    assert_eq!(shown(&mut host, "/app/deep/link"), (200, "app/index.html".to_owned()));
+    assert_eq!(shown(&mut host, "/gone/x"), (404, "sorry.html".to_owned()));
+    assert_eq!(shown(&mut host, "/lost/x"), (404, "404.html".to_owned()), "the rule leads nowhere");
+    let part = host.browse(Ask::get("/gone/x").to(SITE).header("range", "bytes=0-1"));
+    assert_eq!((part.status, part.text(), part.header("etag")), (404, "sorry.html", None));
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    rule::{self, Action},
     serve::{error_page, tell},
     site::Site,
 };
@@ -26,6 +27,9 @@ const REDIRECT: &str = "x-amz-website-redirect-location";
 /// The status of such an object.
 const MOVED: u16 = 301;
 
+/// The status of a folder that was asked for without its slash.
+const FOUND: u16 = 302;
+
 /// What an object's head says of it that is not so of an error that it is the page for.
 const OF_THE_OBJECT: [&str; 3] = ["etag", "last-modified", "accept-ranges"];
 
@@ -34,15 +38,20 @@ pub(super) struct Visitor {
     /// The reading of the object that is looked at.
     call: Call,
     website: Website,
+    /// The key that was asked for: the path without its first slash and its escapes.
+    asked: Vec<u8>,
+    /// The host that was asked, with its port.
+    host: String,
 }
 
 impl Visitor {
-    pub(super) fn new(view: &Arc<View>, head: RequestHead, site: Site) -> Self {
+    /// Somebody who asks for the head's path at the host that the site is of.
+    pub(super) fn new(view: &Arc<View>, head: RequestHead, host: String, site: Site) -> Self {
         let Site { bucket, website } = site;
         let op = if head.method == "HEAD" { Operation::HeadObject } else { Operation::GetObject };
         let request = Request::read(head, &bucket.name, Vec::new(), op);
         let call = Call { view: Arc::clone(view), request, signer: None, bucket: Some(bucket) };
-        Self { call, website }
+        Self { call, website, asked: Vec::new(), host }
     }
 
     /// The page, or what there is instead of it.
@@ -55,21 +64,42 @@ impl Visitor {
 
     async fn page(&mut self, cx: Cx) -> Result<Response, S3Error> {
         let (path, _) = self.call.request.head.path_and_query();
-        let asked = path_bytes(path)?.split_off(1);
-        let is_folder = asked.is_empty() || asked.ends_with(b"/");
-        let key = if is_folder { self.index_of(&asked) } else { asked.clone() };
+        self.asked = path_bytes(path)?.split_off(1);
+        match rule::before(&self.website, &self.asked, &self.host) {
+            Some(Action::Redirect { status, location }) => Ok(to(status, location)),
+            Some(Action::Serve { status, key }) => self.instead(cx, status, key).await,
+            None => self.shown(cx).await,
+        }
+    }
+
+    /// What is at the path.
+    async fn shown(&mut self, cx: Cx) -> Result<Response, S3Error> {
+        let key = self.document(self.asked.clone());
+        let is_folder = key != self.asked;
         match self.object(cx, key).await {
             Err(error) if error.code == Code::NoSuchKey && !is_folder => {
-                let index = self.index_of(&[&asked, &b"/"[..]].concat());
+                let index = self.document([&self.asked, &b"/"[..]].concat());
                 if self.is_there(cx, index).await? { Ok(self.to_folder()) } else { Err(error) }
             }
             other => other,
         }
     }
 
-    /// The key of the document that stands for a folder.
-    fn index_of(&self, folder: &[u8]) -> Vec<u8> {
-        [folder, self.website.index.as_bytes()].concat()
+    /// Another object than that of the path, by a rule.
+    async fn instead(&mut self, cx: Cx, status: u16, key: Vec<u8>) -> Result<Response, S3Error> {
+        if status >= 400 {
+            self.call.request.unconditional();
+        }
+        let key = self.document(key);
+        Ok(with_status(self.object(cx, key).await?, status))
+    }
+
+    /// The key of the object that is shown for a key: a folder has a document that stands for it.
+    fn document(&self, mut key: Vec<u8>) -> Vec<u8> {
+        if key.is_empty() || key.ends_with(b"/") {
+            key.extend_from_slice(self.website.index.as_bytes());
+        }
+        key
     }
 
     /// An object, as a browser is shown it.
@@ -83,9 +113,9 @@ impl Visitor {
         } else {
             Box::pin(get::get_object(cx, &self.call)).await?
         };
-        let to = response.head.headers.iter().find(|(name, _)| name == REDIRECT);
-        Ok(match to {
-            Some((_, location)) => Response::empty(MOVED).header("location", location),
+        let elsewhere = response.head.headers.iter().find(|(name, _)| name == REDIRECT);
+        Ok(match elsewhere {
+            Some((_, location)) => to(MOVED, location),
             None => response,
         })
     }
@@ -108,7 +138,7 @@ impl Visitor {
         // A path that begins with two slashes would be read as a host (RFC 3986, section 4.2).
         let same_host: &[u8] = if path.starts_with(b"//") { b"/." } else { b"" };
         let query = query.map(|query| [&b"?"[..], query].concat()).unwrap_or_default();
-        Response::empty(302).header("location", [same_host, path, b"/", &query].concat())
+        to(FOUND, [same_host, path, b"/", &query].concat())
     }
 
     /// What there is instead of a page that could not be had: the website's own page for errors, or ours.
@@ -116,22 +146,30 @@ impl Visitor {
         log_error(&error, visit);
         let status = error.code.status();
         if error.code == Code::NotModified {
-            let add =
+            let tell =
                 |response: Response, (name, value): &(String, String)| response.header(name, value);
-            return error.headers.iter().fold(Response::empty(status), add);
+            return error.headers.iter().fold(Response::empty(status), tell);
         }
-        let Some(document) = self.website.error.clone().filter(|_| (400..500).contains(&status))
-        else {
+        match rule::after(&self.website, &self.asked, status, &self.host) {
+            Some(Action::Redirect { status, location }) => to(status, location),
+            Some(Action::Serve { status, key }) => match self.instead(cx, status, key).await {
+                Ok(response) => response,
+                Err(error) => self.explained(cx, error, visit).await,
+            },
+            None => self.explained(cx, error, visit).await,
+        }
+    }
+
+    /// An error in the website's own page for errors, if that can be had, or in ours.
+    async fn explained(&mut self, cx: Cx, error: S3Error, visit: &Visit) -> Response {
+        let status = error.code.status();
+        let is_for = (400..500).contains(&status);
+        let Some(document) = self.website.error.clone().filter(|_| is_for) else {
             return error_page(&error, None, visit);
         };
         self.call.request.unconditional();
         match self.object(cx, document.clone().into_bytes()).await {
-            Ok(elsewhere) if elsewhere.head.status == MOVED => elsewhere,
-            Ok(mut response) => {
-                response.head.status = status;
-                response.head.headers.retain(|(name, _)| !OF_THE_OBJECT.contains(&name.as_str()));
-                tell(response, &error)
-            }
+            Ok(response) => tell(with_status(response, status), &error),
             Err(missing) => {
                 log_error(&missing, visit);
                 let note = format!(
@@ -141,4 +179,19 @@ impl Visitor {
             }
         }
     }
+}
+
+/// Sends a visitor elsewhere.
+fn to(status: u16, location: impl AsRef<[u8]>) -> Response {
+    Response::empty(status).header("location", location)
+}
+
+/// An object that is shown in the place of another, or of an error. One that sends visitors elsewhere still does.
+fn with_status(mut response: Response, status: u16) -> Response {
+    let head = &mut response.head;
+    if head.status == 200 && status != 200 {
+        head.status = status;
+        head.headers.retain(|(name, _)| !OF_THE_OBJECT.contains(&name.as_str()));
+    }
+    response
 }
