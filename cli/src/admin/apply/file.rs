@@ -1,6 +1,9 @@
 //! What a file asks for, read with the line of everything that is wrong with it.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use mews_core::{s3::date, size, spelling, time::Timestamp};
 use toml::{
@@ -58,6 +61,8 @@ pub struct Bucket {
     pub max_objects: Option<Option<u64>>,
     /// Index and error document; none within is no website.
     pub website: Option<Option<(String, Option<String>)>>,
+    /// What everybody may read: objects whose keys begin so, or all if there are no beginnings; none within is nothing.
+    pub public: Option<Option<BTreeSet<String>>>,
     /// What keys may do: read, write, be an owner; by their names.
     pub allow: BTreeMap<String, [bool; 3]>,
 }
@@ -289,7 +294,8 @@ impl Reader<'_> {
 
     fn bucket(&mut self, name: &str, table: &DeTable<'_>) -> Bucket {
         let at = format!("buckets.{name}");
-        let known = ["aliases", "local_aliases", "max_size", "max_objects", "website", "allow"];
+        let known =
+            ["aliases", "local_aliases", "max_size", "max_objects", "website", "public", "allow"];
         self.strangers(&at, table, &known);
         let none = |word: &str| (word == "none").then_some(None);
         Bucket {
@@ -310,6 +316,7 @@ impl Reader<'_> {
                 Some,
             ),
             website: self.website(&at, table.get("website")),
+            public: self.public(&at, table.get("public")),
             allow: self.allow(&at, table.get("allow")),
         }
     }
@@ -333,6 +340,24 @@ impl Reader<'_> {
         let index = self.string("index", table.get("index"));
         let error = self.string("error", table.get("error"));
         Some(Some((index.unwrap_or_else(|| "index.html".to_owned()), error)))
+    }
+
+    fn public(&mut self, at: &str, value: Option<&Value<'_>>) -> Option<Option<BTreeSet<String>>> {
+        let value = value?;
+        if let Some(is) = value.get_ref().as_bool() {
+            return Some(is.then(BTreeSet::new));
+        }
+        let table = value.get_ref().as_table();
+        let prefixes = table.and_then(|table| table.get("prefixes"));
+        // None at all could be taken for nothing, or for everything.
+        let given = prefixes
+            .is_some_and(|list| list.get_ref().as_array().is_none_or(|list| !list.is_empty()));
+        let (Some(table), true) = (table, given) else {
+            self.must(value, "public", "true, false, or { prefixes = [\"...\"] }");
+            return None;
+        };
+        self.strangers(&format!("{at}.public"), table, &["prefixes"]);
+        Some(Some(self.strings("prefixes", prefixes).into_iter().collect()))
     }
 
     fn local_aliases(
@@ -404,6 +429,7 @@ mod tests {
             max_size = "200G"
             max_objects = "none"
             website = { error = "404.html" }
+            public = { prefixes = ["img/", "doc/"] }
             local_aliases = { phone = ["mine"] }
             allow = { phone = ["read", "write"], old = [] }
             "#,
@@ -430,6 +456,8 @@ mod tests {
         assert_eq!(photos.max_objects, Some(None));
         let site = ("index.html".to_owned(), Some("404.html".to_owned()));
         assert_eq!(photos.website, Some(Some(site)));
+        let shared = ["img/", "doc/"].map(str::to_owned);
+        assert_eq!(photos.public, Some(Some(shared.into())));
         assert_eq!(photos.allow["phone"], [true, true, false]);
         assert_eq!(photos.allow["old"], [false; 3]);
     }
@@ -448,9 +476,33 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_is_public_as_a_whole_or_in_parts_or_not() {
+        let public = |value: &str| {
+            read(&format!("[buckets.b]\npublic = {value}\n"))
+                .map(|wanted| wanted.buckets["b"].public.clone())
+        };
+        assert_eq!(public("true"), Ok(Some(Some(BTreeSet::new()))));
+        assert_eq!(public("false"), Ok(Some(None)));
+        let must = "line 2: public must be true, false, or { prefixes = [\"...\"] }";
+        for wrong in ["\"all\"", "[\"a/\"]", "{ prefixes = [] }", "{}"] {
+            assert_eq!(public(wrong), Err(vec![must.to_owned()]), "{wrong}");
+        }
+        for (wrong, problem) in [
+            ("{ prefixes = \"a/\" }", "line 2: prefixes must be a list of texts"),
+            ("{ prefixes = [\"\"] }", "line 2: prefixes must be a text, in quotation marks"),
+            (
+                "{ prefixes = [\"a/\"], prefix = \"b/\" }",
+                "line 2: unknown key prefix in [buckets.b.public]: the nearest known key is prefixes",
+            ),
+        ] {
+            assert_eq!(public(wrong), Err(vec![problem.to_owned()]), "{wrong}");
+        }
+    }
+
+    #[test]
     fn everything_that_is_wrong_is_named_with_its_line() {
         let problems = read(
-            "[bucket.photos]\n[buckets.music]\nmax_size = \"much\"\nquota = 1\n\
+            "[bucket.photos]\n[buckets.music]\nmax_size = \"much\"\nmax_object = 1\n\
              allow = { phone = [\"reed\"] }\nwebsite = 3\n[layout.nodes.attic]\ncapacity = \"1T\"\ngateway = true\n\
              [keys.k]\nid = \"A\"\ncreate_bucket = \"yes\"\n",
         );
@@ -460,7 +512,7 @@ mod tests {
             "[layout.nodes.attic] must have either capacity or gateway = true",
             "line 12: create_bucket must be true or false",
             "[keys.k] must have both id and secret_file, or neither",
-            "line 4: unknown key quota in [buckets.music]: the nearest known key is allow",
+            "line 4: unknown key max_object in [buckets.music]: the nearest known key is max_objects",
             "line 3: max_size must be a size, such as \"10G\", or \"none\"",
             "line 6: website must be true, false, or { index = \"...\", error = \"...\" }",
             "line 5: reed: a key may read, write, or be an owner",

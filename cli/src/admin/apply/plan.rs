@@ -1,6 +1,10 @@
 //! What would have to change for things to be as a file says.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+};
 
 use mews_core::{placement::explain::Bytes, s3::date};
 use serde::Serialize;
@@ -51,6 +55,8 @@ pub enum Change {
     Quotas { bucket: String, max_size: Option<u64>, max_objects: Option<u64> },
     /// Whether it is a website: its index and error documents.
     Website { bucket: String, site: Option<(String, Option<String>)> },
+    /// What everybody may read: objects whose keys begin so, or all; none is nothing.
+    Public { bucket: String, prefixes: Option<BTreeSet<String>> },
     /// What a key gets.
     Allow { bucket: String, key: String, permissions: [bool; 3] },
     /// What a key loses.
@@ -108,6 +114,16 @@ impl fmt::Display for Change {
             Self::Website { bucket, site: Some((index, error)) } => {
                 write!(f, "~ bucket {bucket} is a website, index {index}")?;
                 error.as_ref().map_or(Ok(()), |error| write!(f, ", errors {error}"))
+            }
+            Self::Public { bucket, prefixes: None } => {
+                write!(f, "- bucket {bucket} is no longer public")
+            }
+            Self::Public { bucket, prefixes: Some(prefixes) } => {
+                write!(f, "~ bucket {bucket}: everybody may read ")?;
+                match &prefixes.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                    [] => f.write_str("every object"),
+                    some => write!(f, "objects whose keys begin with {}", some.join(", ")),
+                }
             }
             Self::Allow { bucket, key, permissions } => {
                 write!(f, "~ bucket {bucket}: {key} may {}", granted(*permissions))
@@ -192,6 +208,13 @@ fn bucket_changes(name: &str, wanted: &Bucket, all: &Found) -> Vec<Change> {
     if let Some(wanted) = wanted.website.clone().filter(|wanted| *wanted != site) {
         changes.push(Change::Website { bucket: name.clone(), site: wanted });
     }
+    let public = (found["publicRead"]["enabled"] == true).then(|| {
+        let prefixes = list(&found["publicRead"]["prefixes"]).iter();
+        prefixes.map(text).collect::<BTreeSet<_>>()
+    });
+    if let Some(prefixes) = wanted.public.clone().filter(|wanted| *wanted != public) {
+        changes.push(Change::Public { bucket: name.clone(), prefixes });
+    }
     for (key, may) in &wanted.allow {
         changes.extend(permissions(&name, key, *may, grant(found, all.keys.get(key))));
     }
@@ -269,6 +292,7 @@ fn strangers(changes: &[Change], layout: &Value) -> Result<(), Failure> {
             | Change::LocalAlias { .. }
             | Change::Quotas { .. }
             | Change::Website { .. }
+            | Change::Public { .. }
             | Change::Allow { .. }
             | Change::Deny { .. } => false,
         })
@@ -303,6 +327,7 @@ mod tests {
         local_aliases = { phone = ["mine"] }
         max_size = "10G"
         website = true
+        public = { prefixes = ["img/", "doc/"] }
         allow = { phone = ["read", "write"] }
     "#;
 
@@ -330,6 +355,7 @@ mod tests {
             "~ bucket photos is called mine by phone",
             "~ bucket photos holds at most 9.3 GiB",
             "~ bucket photos is a website, index index.html",
+            "~ bucket photos: everybody may read objects whose keys begin with doc/, img/",
             "~ bucket photos: phone may read, write",
         ];
         assert_eq!(said(&found), expected);
@@ -345,6 +371,7 @@ mod tests {
             "quotas": { "maxSize": 10_000_000_000_u64, "maxObjects": 5 },
             "websiteAccess": true,
             "websiteConfig": { "indexDocument": "index.html", "errorDocument": null },
+            "publicRead": { "enabled": true, "prefixes": ["doc/", "img/"] },
             "keys": [{
                 "accessKeyId": "GK1", "name": "phone", "bucketLocalAliases": ["mine"],
                 "permissions": { "read": true, "write": true, "owner": false },
@@ -382,6 +409,30 @@ mod tests {
             "- bucket photos: phone may no longer own",
         ];
         assert_eq!(said(&found), expected);
+    }
+
+    #[test]
+    fn what_is_public_is_exactly_what_the_file_names() {
+        let said = |file: &str, there: Value| {
+            let wanted = file::read(&format!("[buckets.photos]\n{file}\n")).expect("it is right");
+            let mut found = as_wanted();
+            found.buckets.get_mut("photos").expect("it is there")["publicRead"] = there;
+            let changes = changes(&wanted, &found).expect("they can be made");
+            changes.iter().map(Change::to_string).collect::<Vec<_>>()
+        };
+        let parts = || json!({ "enabled": true, "prefixes": ["doc/", "img/"] });
+        let nothing = || json!({ "enabled": false, "prefixes": [] });
+        assert_eq!(said("", parts()), [""; 0]);
+        assert_eq!(
+            said("public = true", parts()),
+            ["~ bucket photos: everybody may read every object"]
+        );
+        assert_eq!(said("public = false", parts()), ["- bucket photos is no longer public"]);
+        assert_eq!(
+            said("public = { prefixes = [\"doc/\"] }", parts()),
+            ["~ bucket photos: everybody may read objects whose keys begin with doc/"]
+        );
+        assert_eq!(said("public = false", nothing()), [""; 0]);
     }
 
     #[test]

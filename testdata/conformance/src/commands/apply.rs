@@ -23,6 +23,7 @@ aliases = ["films"]
 local_aliases = { camera = ["roll"] }
 max_size = "10GiB"
 website = { error = "404.html" }
+public = { prefixes = ["trailers/"] }
 allow = { camera = ["read", "write"], moved = ["read"] }
 "#;
 
@@ -51,6 +52,7 @@ pub fn run(keeper: &Keeper) {
         "~ bucket videos is called roll by camera",
         "~ bucket videos holds at most 10.0 GiB",
         "~ bucket videos is a website, index index.html, errors 404.html",
+        "~ bucket videos: everybody may read objects whose keys begin with trailers/",
         "~ bucket videos: camera may read, write",
         "~ bucket videos: moved may read",
         "Nothing was changed: this is what would be.",
@@ -61,6 +63,7 @@ pub fn run(keeper: &Keeper) {
 
     keeper.hears(&apply, "+ bucket videos\n");
     keeper.hears(&["bucket", "info", "films"], "at most 10.0 GiB");
+    keeper.hears(&["bucket", "info", "films"], "objects whose keys begin with trailers/");
     keeper.hears(&["key", "info", "camera"], "films   read, write  roll");
     keeper.hears(&["key", "info", "camera"], "2090-01-31T00:00:00Z");
     keeper.hears(&["key", "info", "MOVEDKEY", "--show-secret"], "a-moved-secret");
@@ -71,9 +74,10 @@ pub fn run(keeper: &Keeper) {
     assert_eq!(keeper.json(&apply)["changes"], serde_json::json!([]));
 
     let text = text.replace("[\"read\", \"write\"]", "[\"read\"]").replace("10GiB", "none");
+    let text = text.replace("{ prefixes = [\"trailers/\"] }", "false");
     fs::write(&path, text).expect("written");
-    let expected =
-        "~ bucket videos may grow as it likes\n- bucket videos: camera may no longer write\n";
+    let expected = "~ bucket videos may grow as it likes\n- bucket videos is no longer public\n\
+                    - bucket videos: camera may no longer write\n";
     assert_eq!(keeper.says(&apply), expected);
     keeper.hears(&apply, "Nothing to change");
 
