@@ -22,15 +22,15 @@ pub struct TopLevel {
     /// print the version and exit
     #[argh(switch)]
     pub version: bool,
-    /// where the Admin API is (default: MEWS_ADMIN_URL, or http://127.0.0.1:3903)
+    /// where the Admin API is (default: MEWS_ADMIN_URL, or what the daemon of --dir has left there, or http://127.0.0.1:3903)
     #[argh(option)]
     pub admin: Option<String>,
     /// the admin token (default: MEWS_ADMIN_TOKEN, or what is in --dir)
     #[argh(option)]
     pub token: Option<String>,
     /// where `mewsd quickstart` keeps its store (default ./mews-data)
-    #[argh(option, default = "String::from(\"./mews-data\")")]
-    pub dir: String,
+    #[argh(option)]
+    pub dir: Option<String>,
     /// print JSON instead of a table
     #[argh(switch)]
     pub json: bool,

@@ -75,6 +75,7 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     if let Some(key) = prepared.as_ref().and_then(|prepared| prepared.key.as_ref()) {
         place.write_credentials(key)?;
     }
+    place.write_address(&bound)?;
     let (terminate, interrupt) = (signal(SIGTERM)?, signal(SIGINT)?);
 
     let (stop, stopping) = channel::bounded::<Infallible>(1);

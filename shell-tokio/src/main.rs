@@ -74,6 +74,7 @@ async fn serve(setup: &Setup, bounds: &Bounds) -> Result<(), Trouble> {
     if let Some(key) = prepared.as_ref().and_then(|prepared| prepared.key.as_ref()) {
         place.write_credentials(key)?;
     }
+    place.write_address(&bound)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
 

@@ -4,11 +4,12 @@ use std::{
     fmt::Display,
     io,
     net::{TcpStream, ToSocketAddrs},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use http_types::{Method, Request, Url};
+use mews_core::daemon::plan;
 use serde_json::Value;
 use smol::{Async, Timer, future::FutureExt, io::AsyncReadExt};
 
@@ -28,6 +29,8 @@ const ANSWER_MAX: u64 = 64 << 20;
 pub struct Client {
     /// `http://HOST:PORT/`.
     url: Url,
+    /// The file that says so, if it was no option and no variable.
+    said_by: Option<PathBuf>,
     token: String,
     patience: Duration,
 }
@@ -40,24 +43,43 @@ pub struct Target {
     /// `--token`.
     pub token: Option<String>,
     /// `--dir`.
-    pub dir: String,
+    pub dir: Option<String>,
 }
+
+/// Where quickstart keeps its store unless it is told otherwise.
+const DIR: &str = "./mews-data";
+
+/// Where quickstart's Admin API is unless it is told otherwise.
+const URL: &str = "http://127.0.0.1:3903";
 
 impl Client {
     /// The client that options and environment name.
     pub fn new(target: Target) -> Result<Self, Failure> {
         let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        let token = target.token.or_else(|| variable("MEWS_ADMIN_TOKEN"));
+        let dir = Path::new(target.dir.as_deref().unwrap_or(DIR));
         let given = target.url.or_else(|| variable("MEWS_ADMIN_URL"));
-        let given = given.unwrap_or_else(|| "http://127.0.0.1:3903".to_owned());
+        // A token that was given goes to no address that merely lies in the current folder.
+        let looks = given.is_none() && (token.is_none() || target.dir.is_some());
+        let left = if looks { left_in(dir)? } else { None };
+        let (given, said_by) = match (given, left) {
+            (Some(given), _) => (given, None),
+            (None, Some((left, path))) => (left, Some(path)),
+            (None, None) => (URL.to_owned(), None),
+        };
         let url = Url::parse(&given).ok().filter(|url| {
             let bare = url.path() == "/" && url.query().is_none() && url.username().is_empty();
             url.scheme() == "http" && url.host().is_some() && bare
         });
-        let url = url.ok_or_else(|| {
-            Failure::Usage(format!("--admin {given}: it must be http://HOST:PORT"))
+        let url = url.ok_or_else(|| match &said_by {
+            None => Failure::Usage(format!("--admin {given}: it must be http://HOST:PORT")),
+            Some(path) => Failure::Failed(format!(
+                "{} must say http://HOST:PORT, as the daemon writes it. Give --admin URL or MEWS_ADMIN_URL",
+                path.display()
+            )),
         })?;
-        let path = Path::new(&target.dir).join("admin.token");
-        let token = match target.token.or_else(|| variable("MEWS_ADMIN_TOKEN")) {
+        let path = dir.join(plan::ADMIN_TOKEN);
+        let token = match token {
             Some(token) => token,
             None => std::fs::read_to_string(&path).map_err(|error| {
                 Failure::Failed(format!(
@@ -70,7 +92,7 @@ impl Client {
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Failure::Usage("the admin token is empty, or no token at all".to_owned()));
         }
-        Ok(Self { url, token, patience: PATIENCE })
+        Ok(Self { url, said_by, token, patience: PATIENCE })
     }
 
     /// For somebody who waits only so long.
@@ -138,7 +160,9 @@ impl Client {
 
     fn failed(&self, reason: impl Display) -> Failure {
         let at = self.url.as_str().trim_end_matches('/');
-        Failure::Failed(format!("the Admin API at {at}: {reason}"))
+        let said_by = self.said_by.as_ref();
+        let said = said_by.map(|path| format!(" (so says {})", path.display())).unwrap_or_default();
+        Failure::Failed(format!("the Admin API at {at}{said}: {reason}"))
     }
 
     async fn exchange(
@@ -191,6 +215,19 @@ impl Client {
             }
         }
         tried
+    }
+}
+
+/// The address that the daemon of this directory has left there, and the file; none of a daemon that never did.
+fn left_in(dir: &Path) -> Result<Option<(String, PathBuf)>, Failure> {
+    let path = dir.join(plan::META).join(plan::ADMIN_URL);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((text.trim().to_owned(), path))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::Failed(format!(
+            "cannot read where the Admin API is from {}: {error}. Give --admin URL or MEWS_ADMIN_URL",
+            path.display()
+        ))),
     }
 }
 

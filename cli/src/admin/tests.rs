@@ -144,8 +144,46 @@ fn once(answer: &'static str) -> (Client, std::thread::JoinHandle<String>) {
         stream.write_all(answer.as_bytes()).expect("the client reads");
         String::from_utf8_lossy(&request[..n]).into_owned()
     });
-    let target = Target { url: Some(url), token: Some("t0ken".to_owned()), dir: String::new() };
+    let target = Target { url: Some(url), token: Some("t0ken".to_owned()), dir: None };
     (Client::new(target).expect("a client"), server)
+}
+
+/// What comes of asking with these, in words.
+fn asked(target: Target) -> String {
+    match Client::new(target).and_then(|client| status(&client)) {
+        Ok(_) => "an answer".to_owned(),
+        Err(Failure::Failed(text) | Failure::Usage(text) | Failure::Unconfirmed(text)) => text,
+    }
+}
+
+#[test]
+fn the_api_is_where_the_daemon_of_the_directory_has_left_word() {
+    let dir = std::env::temp_dir().join(format!("mews-admin-url-{}", std::process::id()));
+    let left = dir.join("meta/admin.url");
+    std::fs::create_dir_all(dir.join("meta")).expect("a directory");
+    std::fs::write(dir.join("admin.token"), "t0ken\n").expect("written");
+    let dir = dir.display().to_string();
+    let of = |dir: &str| Target { dir: Some(dir.to_owned()), ..Target::default() };
+
+    std::fs::write(&left, "http://127.0.0.1:1\n").expect("written");
+    let text = asked(of(&dir));
+    let said = format!("the Admin API at http://127.0.0.1:1 (so says {}): ", left.display());
+    assert!(text.starts_with(&said), "{text}");
+    assert!(text.contains("Does the daemon run?") && text.contains("--admin URL"), "{text}");
+    // Of --dir, also with another token.
+    let text = asked(Target { token: Some("other".to_owned()), ..of(&dir) });
+    assert!(text.starts_with(&said), "{text}");
+    let text = asked(Target { url: Some("http://127.0.0.2:1".to_owned()), ..of(&dir) });
+    assert!(text.starts_with("the Admin API at http://127.0.0.2:1: "), "{text}");
+
+    std::fs::write(&left, "somewhere").expect("written");
+    let text = asked(of(&dir));
+    assert!(text.starts_with(&format!("{} must say http://HOST:PORT", left.display())), "{text}");
+    std::fs::remove_file(&left).expect("removed");
+    std::fs::create_dir(&left).expect("a directory");
+    assert!(asked(of(&dir)).starts_with("cannot read where the Admin API is from "));
+    std::fs::remove_dir_all(&dir).expect("removed");
+    assert!(asked(of(&dir)).starts_with("cannot read the admin token from "));
 }
 
 #[test]

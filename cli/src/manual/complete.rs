@@ -117,8 +117,7 @@ fn target(top: &CommandInfoWithArgs, before: &[String]) -> Target {
             .iter()
             .all(|name| top.flags.iter().any(|flag| flag.long == *name))
     );
-    let dir = value("--dir").unwrap_or_else(|| "./mews-data".to_owned());
-    Target { url: value("--admin"), token: value("--token"), dir }
+    Target { url: value("--admin"), token: value("--token"), dir: value("--dir") }
 }
 
 /// Names that there are; none if nobody answers.

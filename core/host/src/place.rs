@@ -19,12 +19,12 @@ use mews_core::{
         identity::{self, KeyPair, NodeKey},
         plan,
         setup::Setup,
-        texts,
+        texts::{self, Bound},
         trouble::Trouble,
     },
     id::{ClusterId, NodeId},
     job::variables,
-    node::{self, Node, Saved, SetupError, StateFile, layouts},
+    node::{self, Api, Node, Saved, SetupError, StateFile, layouts},
     seed::Seed,
     store::{StoreError, apply::Delays, read, redb::Db, reserve::Reserve},
     time::Timestamp,
@@ -77,6 +77,14 @@ fn trouble(path: &Path) -> impl Fn(std::io::Error) -> Trouble {
     move |error| Trouble::file(&path, &error)
 }
 
+/// Makes a file say this, if it does not already.
+fn leave(path: &Path, text: &str) -> Result<(), Trouble> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    disk::replace(path, text.as_bytes()).map_err(trouble(path))
+}
+
 impl Place {
     /// Looks at the directories, creates them if they are missing, locks them.
     ///
@@ -109,11 +117,22 @@ impl Place {
     /// The file system's.
     pub fn write_credentials(&self, key: &KeyPair) -> Result<(), Trouble> {
         let Some(home) = &self.home else { return Ok(()) };
-        let (path, text) = (home.join(plan::CREDENTIALS), texts::credentials(key));
-        if fs::read_to_string(&path).is_ok_and(|old| old == text) {
-            return Ok(());
+        leave(&home.join(plan::CREDENTIALS), &texts::credentials(key))
+    }
+
+    /// Writes where the Admin API is; or takes away what an earlier start has said of it.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn write_address(&self, bound: &Bound) -> Result<(), Trouble> {
+        let path = self.meta.join(plan::ADMIN_URL);
+        match bound.of(Api::Admin) {
+            Some(admin) => leave(&path, &texts::admin_url(admin)),
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(trouble(&path)(error)),
+                Ok(()) | Err(_) => Ok(()),
+            },
         }
-        disk::replace(&path, text.as_bytes()).map_err(trouble(&path))
     }
 
     /// Opens what is in the directories, and makes what is missing. Peers may connect to `port`.

@@ -7,9 +7,10 @@ use mews_core::{
         args::{self, Invocation},
         bounds, plan,
         setup::Setup,
+        texts::Bound,
     },
     id::{ClusterId, NodeId},
-    node::{StateFile, layouts},
+    node::{Api, StateFile, layouts},
     placement::{history::History, layout::Parameters, trackers::Step},
     store::{Batch, Op, SYNCED_KEY, Table},
     time::Timestamp,
@@ -31,12 +32,16 @@ impl Home {
         self.0.join(plan::META).join(name)
     }
 
-    fn open(&self) -> Result<Opened, String> {
+    fn setup(&self) -> Setup {
         let line = ["quickstart", "--dir", self.0.to_str().expect("a plain name")];
         let Invocation::Quickstart(args) = args::parse("mewsd", &line.map(str::to_owned)) else {
             panic!("not understood");
         };
-        let setup = Setup::from(args);
+        Setup::from(args)
+    }
+
+    fn open(&self) -> Result<Opened, String> {
+        let setup = self.setup();
         let place = Place::open(&setup).map_err(|trouble| trouble.to_string())?;
         let bounds = bounds::bounds(256, 1 << 30, 2);
         place.open_node(&setup, &bounds, 3901).map_err(|trouble| trouble.to_string())
@@ -114,6 +119,22 @@ fn a_database_that_was_put_back_is_noticed() {
     assert_eq!(member.node.view().boot, boot + 4);
     drop(member);
     assert!(home.started().node.view().recovering, "until it has fetched that");
+}
+
+#[test]
+fn where_the_admin_api_is_found_is_left_beside_the_database() {
+    let home = Home::new("admin-url");
+    let place = Place::open(&home.setup()).expect("it opens");
+    let written = |admin: Option<&str>| {
+        let admin = admin.map(|admin| (Api::Admin, admin.parse().expect("an address")));
+        let rpc = "127.0.0.1:3901".parse().expect("an address");
+        place.write_address(&Bound { rpc, apis: admin.into_iter().collect() }).expect("written");
+        fs::read_to_string(home.meta(plan::ADMIN_URL)).ok()
+    };
+    assert_eq!(written(None), None);
+    assert_eq!(written(Some("127.0.0.1:41233")).as_deref(), Some("http://127.0.0.1:41233\n"));
+    assert_eq!(written(Some("0.0.0.0:3903")).as_deref(), Some("http://127.0.0.1:3903\n"));
+    assert_eq!(written(None), None, "what an earlier start has said is no longer true");
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub const CREDENTIALS: &str = "credentials";
 /// Of quickstart's directory: the token of the Admin API. [`SECRET_MODE`].
 pub const ADMIN_TOKEN: &str = "admin.token";
 
+/// Of the metadata directory: where the Admin API listens, as [`crate::daemon::texts::admin_url`] says. `mews --dir` reads it in [`META`].
+pub const ADMIN_URL: &str = "admin.url";
 /// Of the metadata directory: the lock that keeps a second daemon out.
 pub const LOCK: &str = "mews.lock";
 /// Of the metadata directory: the database. It holds secrets, so [`SECRET_MODE`].

@@ -127,6 +127,11 @@ pub fn credentials(key: &KeyPair) -> String {
     )
 }
 
+/// The file [`plan::ADMIN_URL`]: where `mews` on this machine finds the Admin API that listens there.
+pub fn admin_url(admin: SocketAddr) -> String {
+    format!("{}\n", endpoint(admin))
+}
+
 /// Logged for each API when the process is asked to stop.
 pub fn stopping(api: Api, open: usize) -> String {
     let s = if open == 1 { "" } else { "s" };
@@ -238,6 +243,7 @@ mod tests {
         assert_eq!(of("0.0.0.0:80"), "http://127.0.0.1:80");
         assert_eq!(of("[::]:80"), "http://[::1]:80");
         assert_eq!(of("192.0.2.1:80"), "http://192.0.2.1:80");
+        assert_eq!(admin_url("[::]:3903".parse().expect("an address")), "http://[::1]:3903\n");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod buckets;
 mod cluster;
 mod keys;
 mod path;
+mod place;
 mod terminal;
 mod tokens;
 mod words;
@@ -37,6 +38,7 @@ pub fn run(binary: impl AsRef<Path>) {
     terminal::run(&keeper);
     keeper.has_run_everything();
     path::run(binary);
+    place::run(keeper);
 }
 
 /// Somebody at a command line beside a daemon.
@@ -57,7 +59,8 @@ impl Keeper {
     fn command(&self, words: &[&str]) -> Command {
         self.said.borrow_mut().insert(words.join(" "));
         let mut command = Command::new(&self.mews);
-        command.env("MEWS_ADMIN_URL", format!("http://{}", self.daemon.admin()));
+        // It finds the API by the directory alone.
+        command.env_remove("MEWS_ADMIN_URL").env_remove("MEWS_ADMIN_TOKEN");
         command.arg("--dir").arg(self.daemon.dir()).args(words).stdin(Stdio::null());
         command
     }

@@ -21,11 +21,10 @@ pub fn run(keeper: &Keeper) {
 }
 
 fn names_are_completed(keeper: &Keeper) {
-    let admin = format!("http://{}", keeper.daemon.admin());
     let dir = keeper.daemon.dir().display().to_string();
     let asked = |words: &[&str]| {
         let mut command = std::process::Command::new(&keeper.mews);
-        let globals = ["__complete", "--admin", &admin, "--dir", &dir];
+        let globals = ["__complete", "--dir", &dir];
         let output = command.args(globals).args(words).output().expect("mews runs");
         String::from_utf8(output.stdout).expect("text")
     };
