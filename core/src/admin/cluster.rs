@@ -11,7 +11,7 @@ use crate::{
         Contact,
         control::{Command, Report},
         gossip::Space,
-        status::{NodeStatus, Status},
+        status::{NodeStatus, PlaceStatus, Status},
     },
     placement::{explain::Bytes, layout::Role},
     task::{Cx, Reason},
@@ -21,8 +21,8 @@ use crate::{
 /// How long a change may take to reach the disk.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// How long nodes that are looked for may take to answer, before it is said that they have not: the first attempt, and two
-/// more if that is refused.
+/// How long nodes that are looked for may take to answer, before it is said that they have not. What has failed before is said at
+/// once.
 const MEETING: Duration = Duration::from_secs(5);
 
 /// How things are.
@@ -215,10 +215,10 @@ pub(super) async fn connect(cx: Cx, places: Vec<String>) -> Result<Value, Error>
     let begun = cx.now().mono;
     loop {
         let status = status(cx).await?;
-        let results: Vec<_> = parsed.iter().map(|place| meeting(place, &status)).collect();
-        let waits = |(place, met): (&Place, &Result<NodeId, String>)| place.is_ok() && met.is_err();
-        if !parsed.iter().zip(&results).any(waits) || cx.now().mono.since(begun) > MEETING {
-            return Ok(results.into_iter().map(connected).collect());
+        let waits = parsed.iter().any(|place| is_open(place, &status));
+        if !waits || cx.now().mono.since(begun) > MEETING {
+            let results = parsed.iter().map(|place| meeting(place, &status));
+            return Ok(results.map(connected).collect());
         }
         cx.sleep(Duration::from_millis(50), Reason("nodes are being looked for")).await;
     }
@@ -227,10 +227,20 @@ pub(super) async fn connect(cx: Cx, places: Vec<String>) -> Result<Value, Error>
 /// A place as it was given, or why it is none.
 type Place = Result<Contact, String>;
 
+fn looked_for<'a>(contact: &Contact, status: &'a Status) -> Option<&'a PlaceStatus> {
+    status.places.iter().find(|place| place.contact == *contact)
+}
+
+/// Whether nothing has come yet of looking there.
+fn is_open(place: &Place, status: &Status) -> bool {
+    let place = place.as_ref().ok().and_then(|contact| looked_for(contact, status));
+    place.is_some_and(|place| place.met.is_none() && place.trouble.is_none())
+}
+
 /// Who is connected of a place that nodes were looked for at; or why nobody is.
 pub(super) fn meeting(place: &Place, status: &Status) -> Result<NodeId, String> {
     let contact = place.clone()?;
-    let place = status.places.iter().find(|place| place.contact == contact);
+    let place = looked_for(&contact, status);
     place.and_then(|place| place.met).ok_or_else(|| {
         let trouble = place.and_then(|place| place.trouble.as_deref());
         let trouble = trouble.unwrap_or("no answer so far");

@@ -1,5 +1,6 @@
 mod aliases;
 mod buckets;
+mod connecting;
 mod deletion;
 mod inspection;
 mod keys;

@@ -108,8 +108,6 @@ pub(super) struct Peer {
     /// Which of them is tried next.
     pub(super) turn: usize,
     pub(super) backoff: Backoff,
-    /// Why the last attempt at it has failed.
-    pub(super) trouble: Option<String>,
     /// An attempt at it is under way.
     pub(super) dialling: bool,
     /// The exchange with it that is under way.
@@ -157,6 +155,13 @@ impl Peer {
         self.addresses.insert(0, address.to_owned());
         self.addresses.truncate(ADDRESSES_MAX);
         changed
+    }
+
+    /// This address is tried next, and at once.
+    pub(super) fn try_next(&mut self, address: &str) {
+        if let Some(at) = self.addresses.iter().position(|known| known == address) {
+            (self.turn, self.backoff) = (at, Backoff::default());
+        }
     }
 
     /// The address to try next.

@@ -78,7 +78,7 @@ pub struct PlaceStatus {
     pub contact: Contact,
     /// Who answered there, or was to be there, and is connected.
     pub met: Option<NodeId>,
-    /// Why nobody is, if the last attempt has failed.
+    /// Why nobody is, if an attempt has failed since somebody last asked to look there.
     pub trouble: Option<String>,
 }
 

@@ -4,6 +4,7 @@
 //! others. Nodes that change their address are found because they dial the others themselves, who then tell the rest. Every
 //! second a node exchanges what it knows with a few others; when its layouts have changed, at once.
 
+mod places;
 mod talk;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 
+use places::Bootstrap;
 pub(super) use talk::Heard;
 
 use super::{
@@ -20,8 +22,7 @@ use super::{
     effects::Effects,
     gossip::{Card, Digest, Known},
     links::{Link, LinkId, Links},
-    peers::{Backoff, FAILURES_DOWN, Peer, canonical},
-    status::PlaceStatus,
+    peers::{FAILURES_DOWN, Peer, canonical},
 };
 use crate::{
     effect::EffectId,
@@ -99,19 +100,6 @@ pub(super) struct Brief {
     pub(super) news: Bytes,
     /// Everybody with a role.
     pub(super) members: BTreeSet<NodeId>,
-}
-
-/// A place to find the cluster at.
-struct Bootstrap {
-    address: String,
-    /// Who must be there, if that is known.
-    expected: Option<NodeId>,
-    /// Who answered there last; ourselves, perhaps.
-    met: Option<NodeId>,
-    backoff: Backoff,
-    /// Why the last attempt has failed.
-    trouble: Option<String>,
-    dialling: bool,
 }
 
 /// Whom an attempt is for.
@@ -197,38 +185,6 @@ impl Membership {
         }
         this.save_at = None;
         this
-    }
-
-    /// Looks for a node at this place from now on.
-    pub(super) fn contact(&mut self, Contact { id: expected, address }: Contact, now: Now) {
-        if let Some(id) = expected {
-            self.learn(&Known { id, addresses: vec![address.clone()] }, now);
-        }
-        let same = |other: &Bootstrap| (&other.address, other.expected) == (&address, expected);
-        if !self.bootstrap.iter().any(same) {
-            let (met, backoff, trouble, dialling) = (None, Backoff::default(), None, false);
-            self.bootstrap.push(Bootstrap { address, expected, met, backoff, trouble, dialling });
-        }
-    }
-
-    /// Where this node was told to look, and what became of that.
-    pub(super) fn places(&self) -> impl Iterator<Item = PlaceStatus> {
-        self.bootstrap.iter().map(|place| {
-            let met = place.expected.or(place.met).filter(|id| self.is_up(*id));
-            let peer = place.expected.and_then(|id| self.peers.get(&id));
-            let trouble = match self.is_own(&place.address) || place.met == Some(self.me) {
-                true => Some(OWN_ADDRESS.to_owned()),
-                false => peer.and_then(|peer| peer.trouble.clone()).or(place.trouble.clone()),
-            };
-            let contact = Contact { id: place.expected, address: place.address.clone() };
-            PlaceStatus { contact, met, trouble: trouble.filter(|_| met.is_none()) }
-        })
-    }
-
-    /// Whether this node is known to listen there itself.
-    fn is_own(&self, address: &str) -> bool {
-        let own = |known: &Option<String>| known.as_deref() == Some(address);
-        own(&self.card.address) || own(&self.listens_at)
     }
 
     /// Forgets a peer. If it still runs, it comes back by itself, or is met where this node was told to look.
@@ -360,7 +316,9 @@ impl Membership {
         log::debug!("connected to {peer} at {address}");
         self.links.insert(id, Link::new(peer, outbound, address, now.mono));
         let entry = self.peers.entry(peer).or_default();
-        (entry.turn, entry.trouble) = (0, None);
+        entry.turn = 0;
+        let expected = self.bootstrap.iter_mut().filter(|place| place.expected == Some(peer));
+        expected.for_each(|place| place.trouble = None);
         if !was_up {
             log::info!("node {peer} is up");
             // It may have restarted, and know nothing any more.
@@ -426,13 +384,14 @@ impl Membership {
         match attempt.target {
             Target::Peer(id) => {
                 let Some(peer) = self.peers.get_mut(&id) else { return };
-                (peer.dialling, peer.trouble) = (false, Some(reason.to_owned()));
+                peer.dialling = false;
                 let round = peer.addresses.len();
                 peer.backoff.fail(now.mono, round, &mut self.seed);
                 if peer.backoff.failures == FAILURES_DOWN {
                     let tried = peer.addresses.join(", ");
                     log::warn!("node {id} cannot be reached ({tried}): {reason}. Still trying");
                 }
+                self.failed_at(id, &attempt.address, reason);
             }
             Target::Bootstrap(index) => {
                 let bootstrap = &mut self.bootstrap[index];
@@ -499,15 +458,6 @@ impl Membership {
 
     fn wants_dial(&self, id: NodeId, peer: &Peer) -> bool {
         !peer.dialling && !peer.addresses.is_empty() && !self.is_up(id)
-    }
-
-    fn wants_bootstrap(&self, place: &Bootstrap) -> bool {
-        // Whoever was met there is looked for at its own addresses; but if it stays away, another may be there by now.
-        // While the peer that must be there is known to be, it is dialled as that.
-        let peer = place.expected.and_then(|id| self.peers.get(&id));
-        let known = peer.is_some_and(|peer| peer.addresses.contains(&place.address));
-        let there = place.expected.or(place.met).is_some_and(|id| self.is_up(id));
-        !place.dialling && !self.is_own(&place.address) && !known && !there
     }
 
     /// Begins the attempts that are due, as many as there is room for: who has waited longest goes first, so that those who

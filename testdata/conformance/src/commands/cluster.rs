@@ -1,7 +1,10 @@
 //! What is about the cluster: status, nodes, layout, repairs, workers, blocks, snapshots.
 
-use std::io::Write;
-use std::process::Stdio;
+use std::{
+    io::Write,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use super::Keeper;
 use crate::signed;
@@ -33,7 +36,9 @@ fn it_says_how_things_are(keeper: &Keeper) {
 fn nodes_are_managed(keeper: &Keeper) {
     let id = id(keeper);
     keeper.hears(&["node", "id"], &format!("{id}@127.0.0.1:"));
-    keeper.is_refused(&["node", "connect", "127.0.0.1:1"], 1, "127.0.0.1:1");
+    let asked = Instant::now();
+    keeper.is_refused(&["node", "connect", "127.0.0.1:1"], 1, "127.0.0.1:1: Connection refused");
+    assert!(asked.elapsed() < Duration::from_secs(4), "it waits for what has failed");
     let unknown = "0".repeat(64);
     keeper.is_refused(&["node", "replace", &id[..8], &unknown], 1, "0000");
     keeper.is_refused(&["node", "forget", &id[..8]], 1, "ask another one");
