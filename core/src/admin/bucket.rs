@@ -10,6 +10,7 @@ use super::{
     permission,
     query::{Page, Query},
     row, upload,
+    website::{self, WebsiteAccess},
 };
 use crate::{
     id::BucketId,
@@ -22,11 +23,10 @@ use crate::{
         },
         request::KEY_MAX,
     },
-    table::access::{AccessKeyRow, BucketRow, Lww, Permissions, PublicRead, Quotas, Website},
+    table::access::{AccessKeyRow, BucketRow, Lww, Permissions, PublicRead, Quotas},
     task::Cx,
     time::Stamp,
     view::View,
-    web::site,
 };
 
 type Keys = BTreeMap<String, AccessKeyRow>;
@@ -121,13 +121,7 @@ async fn info_among(
             })
         })
     };
-    let website = bucket.website.value.as_ref().map(|website| {
-        json!({
-            "indexDocument": website.index,
-            "errorDocument": website.error,
-            "routingRules": [],
-        })
-    });
+    let website = bucket.website.value.as_ref().map(website::show);
     let Quotas { max_size, max_objects } = bucket.quotas.value;
     let public = bucket.public_read.value.as_ref();
     Ok(json!({
@@ -218,15 +212,6 @@ pub(super) struct Update {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WebsiteAccess {
-    enabled: bool,
-    index_document: Option<String>,
-    error_document: Option<String>,
-    routing_rules: Option<Vec<Value>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewQuotas {
     max_size: Option<u64>,
     max_objects: Option<u64>,
@@ -258,31 +243,6 @@ impl NewPublicRead {
     }
 }
 
-impl WebsiteAccess {
-    /// `index`: the document of a website that is set up without one being named.
-    fn parse(self, index: &str) -> Result<Option<Website>, Error> {
-        unless_empty(self.routing_rules, "`routingRules` of a website")?;
-        if self.error_document.as_ref().is_some_and(String::is_empty) {
-            return Err(Error::bad("`errorDocument` must not be empty"));
-        }
-        match (self.enabled, self.index_document, self.error_document) {
-            (true, named, error) => {
-                let index = named.unwrap_or_else(|| index.to_owned());
-                if !site::is_index(&index) {
-                    return Err(Error::bad(
-                        "`indexDocument` is what the key of a folder's document ends with, such as index.html, without a slash",
-                    ));
-                }
-                Ok(Some(Website { index, error, ..Website::default() }))
-            }
-            (false, None, None) => Ok(None),
-            (false, _, _) => Err(Error::bad(
-                "a bucket that is no website has no `indexDocument` and no `errorDocument`",
-            )),
-        }
-    }
-}
-
 /// Rules that would not be followed are not taken.
 fn unless_empty(rules: Option<Vec<Value>>, what: &str) -> Result<(), Error> {
     match rules {
@@ -295,8 +255,7 @@ fn unless_empty(rules: Option<Vec<Value>>, what: &str) -> Result<(), Error> {
 pub(super) async fn update(cx: Cx, view: &View, id: &str, update: Update) -> Result<Value, Error> {
     unless_empty(update.cors_rules, "`corsRules`")?;
     unless_empty(update.lifecycle_rules, "`lifecycleRules`")?;
-    let website =
-        update.website_access.map(|website| website.parse(&view.config.web.index)).transpose()?;
+    let site = update.website_access.map(WebsiteAccess::parse).transpose()?;
     let public = update.public_read.map(NewPublicRead::parse).transpose()?;
     let quotas =
         update.quotas.map(|NewQuotas { max_size, max_objects }| Quotas { max_size, max_objects });
@@ -306,8 +265,10 @@ pub(super) async fn update(cx: Cx, view: &View, id: &str, update: Update) -> Res
         if let Some(value) = quotas.filter(|quotas| *quotas != stored.quotas.value) {
             new.quotas = Lww { at: Stamp::past(now, stored.quotas.at), value };
         }
-        if let Some(value) = website.as_ref().filter(|website| **website != stored.website.value) {
-            new.website = Lww { at: Stamp::past(now, stored.website.at), value: value.clone() };
+        let (now_is, index) = (stored.website.value.as_ref(), &view.config.web.index);
+        let site = site.as_ref().map(|change| change.apply(now_is, index));
+        if let Some(value) = site.transpose()?.filter(|site| *site != stored.website.value) {
+            new.website = Lww { at: Stamp::past(now, stored.website.at), value };
         }
         if let Some(value) = public.as_ref().filter(|public| **public != stored.public_read.value) {
             let at = Stamp::past(now, stored.public_read.at);

@@ -29,6 +29,7 @@ mod stored;
 mod tests;
 mod token;
 mod upload;
+mod website;
 mod worker;
 
 pub use each::answer_peer;

@@ -8,6 +8,7 @@ mod listings;
 mod openapi;
 mod permissions;
 mod uploads;
+mod websites;
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::rule::is_rewrite;
+use super::{rule::is_rewrite, site::is_index};
 use crate::{
     s3::{request::KEY_MAX, xml},
     table::access::{Protocol, RedirectAll, Replace, RoutingRule, Website},
@@ -160,7 +160,7 @@ pub fn check(site: &Website) -> Result<(), Invalid> {
         if !index.is_empty() || error.is_some() || !rules.is_empty() {
             return Err(Invalid::AllAndMore);
         }
-    } else if index.is_empty() || index.contains('/') {
+    } else if !is_index(index) {
         return Err(Invalid::Index(index.clone()));
     }
     if error.as_ref().is_some_and(String::is_empty) {

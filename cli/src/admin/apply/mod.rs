@@ -236,7 +236,7 @@ impl<'a> Maker<'a> {
                 let quotas = json!({ "maxSize": max_size, "maxObjects": max_objects });
                 self.update(bucket, &json!({ "quotas": quotas }))?;
             }
-            Change::Website { bucket, site } => {
+            Change::Website { bucket, site, .. } => {
                 let access = match site {
                     None => json!({ "enabled": false }),
                     Some((index, error)) => json!({

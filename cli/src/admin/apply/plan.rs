@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use super::file::{Bucket, PERMISSIONS, Role, Wanted};
 use crate::admin::{
-    Failure, find,
+    Failure,
+    bucket::site,
+    find,
     value::{list, short, text, words},
 };
 
@@ -53,8 +55,8 @@ pub enum Change {
     LocalAlias { bucket: String, key: String, alias: String },
     /// How much fits in: both bounds, as they shall be.
     Quotas { bucket: String, max_size: Option<u64>, max_objects: Option<u64> },
-    /// Whether it is a website: its index and error documents.
-    Website { bucket: String, site: Option<(String, Option<String>)> },
+    /// Whether it is a website: its index and error documents. And the rules that it has, which stay, or go with it.
+    Website { bucket: String, site: Option<(String, Option<String>)>, rules: usize },
     /// What everybody may read: objects whose keys begin so, or all; none is nothing.
     Public { bucket: String, prefixes: Option<BTreeSet<String>> },
     /// What a key gets.
@@ -108,10 +110,15 @@ impl fmt::Display for Change {
                     bounds => write!(f, "~ bucket {bucket} holds at most {}", bounds.join(" and ")),
                 }
             }
-            Self::Website { bucket, site: None } => {
-                write!(f, "- bucket {bucket} is no longer a website")
+            Self::Website { bucket, site: None, rules } => {
+                write!(f, "- bucket {bucket} is no longer a website")?;
+                if *rules == 0 {
+                    Ok(())
+                } else {
+                    write!(f, ", and loses its {}", site::many(*rules))
+                }
             }
-            Self::Website { bucket, site: Some((index, error)) } => {
+            Self::Website { bucket, site: Some((index, error)), .. } => {
                 write!(f, "~ bucket {bucket} is a website, index {index}")?;
                 error.as_ref().map_or(Ok(()), |error| write!(f, ", errors {error}"))
             }
@@ -168,12 +175,12 @@ pub fn changes(wanted: &Wanted, found: &Found) -> Result<Vec<Change>, Failure> {
                 )));
             }
         }
-        changes.extend(bucket_changes(name, bucket, found));
+        changes.extend(bucket_changes(name, bucket, found)?);
     }
     Ok(changes)
 }
 
-fn bucket_changes(name: &str, wanted: &Bucket, all: &Found) -> Vec<Change> {
+fn bucket_changes(name: &str, wanted: &Bucket, all: &Found) -> Result<Vec<Change>, Failure> {
     let mut changes = Vec::new();
     let name = name.to_owned();
     let nothing = Value::Null;
@@ -206,7 +213,14 @@ fn bucket_changes(name: &str, wanted: &Bucket, all: &Found) -> Vec<Change> {
         (text(&config["indexDocument"]), config["errorDocument"].as_str().map(str::to_owned))
     });
     if let Some(wanted) = wanted.website.clone().filter(|wanted| *wanted != site) {
-        changes.push(Change::Website { bucket: name.clone(), site: wanted });
+        let config = &found["websiteConfig"];
+        if let (Some(_), Some(host)) = (&wanted, site::moved(config)) {
+            return Err(Failure::Failed(format!(
+                "the website {name} sends every request to {host}. End that first: mews bucket website {name} --deny"
+            )));
+        }
+        let rules = site::rules(config);
+        changes.push(Change::Website { bucket: name.clone(), site: wanted, rules });
     }
     let public = (found["publicRead"]["enabled"] == true).then(|| {
         let prefixes = list(&found["publicRead"]["prefixes"]).iter();
@@ -218,7 +232,7 @@ fn bucket_changes(name: &str, wanted: &Bucket, all: &Found) -> Vec<Change> {
     for (key, may) in &wanted.allow {
         changes.extend(permissions(&name, key, *may, grant(found, all.keys.get(key))));
     }
-    changes
+    Ok(changes)
 }
 
 /// What a bucket says of a key.
@@ -433,6 +447,29 @@ mod tests {
             ["~ bucket photos: everybody may read objects whose keys begin with doc/"]
         );
         assert_eq!(said("public = false", nothing()), [""; 0]);
+    }
+
+    #[test]
+    fn a_website_keeps_its_rules_unless_it_is_none_any_more() {
+        let mut found = as_wanted();
+        let bucket = found.buckets.get_mut("photos").expect("it is there");
+        bucket["websiteConfig"]["routingRules"] = json!([{}, {}]);
+        assert_eq!(said(&found), [""; 0]);
+        let wanted = file::read("[buckets.photos]\nwebsite = false\n").expect("it is right");
+        let changes = changes(&wanted, &found).expect("they can be made");
+        let expected = "- bucket photos is no longer a website, and loses its 2 routing rules";
+        assert_eq!(changes.iter().map(Change::to_string).collect::<Vec<_>>(), [expected]);
+    }
+
+    #[test]
+    fn a_redirect_of_everything_is_not_ended_by_a_file() {
+        let wanted = file::read(FILE).expect("it is right");
+        let mut found = as_wanted();
+        let bucket = found.buckets.get_mut("photos").expect("it is there");
+        let all = json!({ "HostName": "o.example" });
+        bucket["websiteConfig"] = json!({ "indexDocument": "", "redirectAllRequestsTo": all });
+        let Err(Failure::Failed(text)) = changes(&wanted, &found) else { panic!("ended") };
+        assert!(text.contains("mews bucket website photos --deny"), "{text}");
     }
 
     #[test]

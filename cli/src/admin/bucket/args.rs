@@ -144,7 +144,7 @@ pub struct BucketDeny {
     pub owner: bool,
 }
 
-/// Serve a bucket as a website, or no longer.
+/// Serve a bucket as a website, or no longer. What is not named stays as it is, routing rules among it.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
@@ -164,7 +164,7 @@ pub struct BucketWebsite {
     /// the object that answers for a folder (default index.html)
     #[argh(option, short = 'i', arg_name = "object")]
     pub index: Option<String>,
-    /// the object that is shown for an error
+    /// the object that is shown for an error, or none
     #[argh(option, short = 'e', arg_name = "object")]
     pub error: Option<String>,
 }

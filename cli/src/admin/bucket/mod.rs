@@ -2,6 +2,7 @@
 
 mod args;
 mod show;
+pub mod site;
 
 use serde_json::{Map, Value, json};
 
@@ -47,7 +48,7 @@ pub fn bucket(client: &Client, args: Bucket) -> Result<Done, Failure> {
             let what = [args.read, args.write, args.owner];
             permit(client, "DenyBucketKey", &args.bucket, &args.key, what)
         }
-        BucketCommand::Website(args) => website(client, args),
+        BucketCommand::Website(args) => website(client, &args),
         BucketCommand::SetQuotas(args) => set_quotas(client, &args),
         BucketCommand::Public(args) => public(client, &args),
         BucketCommand::CleanupIncompleteUploads(args) => clean_up(client, &args),
@@ -132,24 +133,37 @@ fn permit(
     }))
 }
 
-fn website(client: &Client, args: BucketWebsite) -> Result<Done, Failure> {
-    let access = match (args.allow, args.deny) {
-        (true, false) => json!({
-            "enabled": true,
-            "indexDocument": args.index.as_deref().unwrap_or("index.html"),
-            "errorDocument": args.error,
-        }),
-        (false, true) if args.index.is_none() && args.error.is_none() => {
-            json!({ "enabled": false })
-        }
-        (true, true) | (false, true) | (false, false) => {
-            let reason = "say --allow, if need be with --index and --error; or --deny";
-            return Err(Failure::Usage(reason.to_owned()));
-        }
-    };
+fn website(client: &Client, args: &BucketWebsite) -> Result<Done, Failure> {
+    let is_bare = args.index.is_none() && args.error.is_none();
+    if args.allow == args.deny || args.deny && !is_bare {
+        let reason = "say --allow, if need be with --index and --error; or --deny";
+        return Err(Failure::Usage(reason.to_owned()));
+    }
     let id = find::bucket(client, &args.bucket)?;
+    let before = client.get("GetBucketInfo", &[("id", &id)])?["websiteConfig"].take();
+    let access = if args.deny {
+        json!({ "enabled": false })
+    } else {
+        if let Some(host) = site::moved(&before) {
+            return Err(Failure::Failed(format!(
+                "the website sends every request to {host}. End that first: mews bucket website {} --deny",
+                args.bucket
+            )));
+        }
+        // A call sets both: what is not named must be said as it is. Its rules stay by themselves.
+        let index = args.index.as_deref().or(before["indexDocument"].as_str());
+        let error = match args.error.as_deref() {
+            Some("none") => None,
+            named => named.or(before["errorDocument"].as_str()),
+        };
+        json!({
+            "enabled": true,
+            "indexDocument": index,
+            "errorDocument": error,
+        })
+    };
     let json = update(client, &id, &json!({ "websiteAccess": access }))?;
-    Ok(Done::new(json, |bucket| Page::new().line(show::website(bucket))))
+    Ok(Done::new(json, |bucket| Page::new().line(site::changed(bucket, &before))))
 }
 
 fn public(client: &Client, args: &BucketPublic) -> Result<Done, Failure> {

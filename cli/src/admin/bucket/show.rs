@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::site;
 use crate::{
     admin::{
         key::permissions,
@@ -61,7 +62,8 @@ pub fn info(bucket: &Value) -> Page {
         rows.push(vec!["incomplete".to_owned(), format!("{open}, {size}")]);
     }
     rows.push(vec!["quotas".to_owned(), limits(bucket)]);
-    rows.push(vec!["website".to_owned(), site(bucket)]);
+    rows.push(vec!["website".to_owned(), site::summary(bucket)]);
+    rows.extend(site::rule_rows(bucket));
     rows.push(vec!["public".to_owned(), readable(bucket)]);
     let page = Page::new().pairs(rows).gap();
     if list(&bucket["keys"]).is_empty() {
@@ -101,24 +103,6 @@ pub fn quotas(bucket: &Value) -> String {
         "none" => format!("The bucket {} may grow as it likes.", name(bucket)),
         limits => format!("The bucket {} holds {limits}.", name(bucket)),
     }
-}
-
-fn site(bucket: &Value) -> String {
-    if bucket["websiteAccess"] != true {
-        return "no".to_owned();
-    }
-    let site = &bucket["websiteConfig"];
-    let index = text(&site["indexDocument"]);
-    match site["errorDocument"].as_str() {
-        None => format!("yes, index {index}"),
-        Some(error) => format!("yes, index {index}, errors {error}"),
-    }
-}
-
-/// Whether a bucket is a website, in a sentence.
-pub fn website(bucket: &Value) -> String {
-    let is = if bucket["websiteAccess"] == true { "is" } else { "is not" };
-    format!("The bucket {} {is} served as a website.", name(bucket))
 }
 
 fn readable(bucket: &Value) -> String {
@@ -206,7 +190,13 @@ mod tests {
             "id": "8e1a23f0c4d5b697aaaaaaaa", "created": "2026-11-30T01:02:03.4Z",
             "globalAliases": ["photos", "pictures"],
             "websiteAccess": true,
-            "websiteConfig": { "indexDocument": "index.html", "errorDocument": "404.html" },
+            "websiteConfig": {
+                "indexDocument": "index.html", "errorDocument": "404.html",
+                "routingRules": [{
+                    "Condition": { "KeyPrefixEquals": "old/" },
+                    "Redirect": { "ReplaceKeyPrefixWith": "new/", "HttpRedirectCode": 302 },
+                }],
+            },
             "keys": [{
                 "accessKeyId": "GK1f", "name": "phone", "bucketLocalAliases": ["mine"],
                 "permissions": { "read": true, "write": false, "owner": false },
@@ -229,6 +219,7 @@ holds       1 object, 3.0 MiB
 incomplete  2 uploads, 1.0 KiB
 quotas      at most 186 GiB
 website     yes, index index.html, errors 404.html
+rule 1      old/... is sent to /new/... (302)
 public      objects whose keys begin with img/, doc/
 
 access key  name   may   its own name for it
@@ -269,13 +260,10 @@ tmp (for GK1f alone)  1234              2026-11-30T01:02:03Z  -
         assert_eq!(quotas(&bucket), "The bucket photos holds at most 1 object.");
         bucket["quotas"] = Value::Null;
         assert_eq!(quotas(&bucket), "The bucket photos may grow as it likes.");
-        assert_eq!(website(&bucket), "The bucket photos is served as a website.");
         bucket["publicRead"] = json!({ "enabled": true, "prefixes": [] });
         assert_eq!(public(&bucket), "Of the bucket photos, everybody may read every object.");
         bucket["publicRead"] = json!({ "enabled": false, "prefixes": [] });
         assert_eq!(public(&bucket), "Of the bucket photos, everybody may read nothing.");
-        bucket["websiteAccess"] = json!(false);
-        assert_eq!(website(&bucket), "The bucket photos is not served as a website.");
     }
 
     #[test]

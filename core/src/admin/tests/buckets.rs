@@ -167,7 +167,7 @@ fn what_would_not_be_honoured_is_refused() {
     for (body, error) in [
         (json!({ "corsRules": [{ "allowOrigins": ["*"] }] }), "501 NotImplemented"),
         (json!({ "lifecycleRules": [{}] }), "501 NotImplemented"),
-        (site(json!({ "routingRules": [{}] })), "501 NotImplemented"),
+        (site(json!({ "routingRules": [{}] })), "400 InvalidRequest"),
         (site(json!({ "indexDocument": "" })), "400 InvalidRequest"),
         (site(json!({ "indexDocument": "pages/index.html" })), "400 InvalidRequest"),
         (

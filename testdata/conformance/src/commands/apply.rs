@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use super::Keeper;
 
 const FILE: &str = r#"
@@ -71,15 +73,26 @@ pub fn run(keeper: &Keeper) {
     // The second time, nothing changes.
     keeper.hears(&diff, "Nothing to change");
     keeper.hears(&apply, "Nothing to change");
-    assert_eq!(keeper.json(&apply)["changes"], serde_json::json!([]));
+    assert_eq!(keeper.json(&apply)["changes"], json!([]));
 
     let text = text.replace("[\"read\", \"write\"]", "[\"read\"]").replace("10GiB", "none");
     let text = text.replace("{ prefixes = [\"trailers/\"] }", "false");
-    fs::write(&path, text).expect("written");
+    fs::write(&path, &text).expect("written");
     let expected = "~ bucket videos may grow as it likes\n- bucket videos is no longer public\n\
                     - bucket videos: camera may no longer write\n";
     assert_eq!(keeper.says(&apply), expected);
     keeper.hears(&apply, "Nothing to change");
+
+    // Rules that the file has no word for stay.
+    let rules =
+        json!([{ "Redirect": { "ReplaceKeyWith": "moved.html", "HttpRedirectCode": 301 } }]);
+    let access = json!({ "enabled": true, "indexDocument": "index.html", "routingRules": rules });
+    let id = keeper.json(&["bucket", "info", "videos"])["id"].take();
+    let change = json!({ "id": id, "body": { "websiteAccess": access } });
+    keeper.json(&["json-api", "UpdateBucket", &change.to_string()]);
+    keeper.hears(&apply, "~ bucket videos is a website, index index.html, errors 404.html\n");
+    let config = keeper.json(&["bucket", "info", "videos"])["websiteConfig"].take();
+    assert_eq!((&config["errorDocument"], &config["routingRules"]), (&json!("404.html"), &rules));
 
     fs::write(&path, "[buckets.b]\nmax_sise = 1\n").expect("written");
     keeper.is_refused(&apply, 2, "cluster.toml: line 2: unknown key max_sise");

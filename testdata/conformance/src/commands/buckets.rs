@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::Keeper;
 use crate::{daemon::BUCKET, signed, wire::Wire};
 
@@ -57,6 +59,38 @@ fn buckets_are_configured(keeper: &Keeper) {
     keeper.hears(&["bucket", "info", "photos"], "yes, index index.html, errors 404.html");
     keeper.hears(&[&website[..], &["--deny"]].concat(), "is not served as a website.");
     keeper.is_refused(&website, 2, "say --allow");
+    websites_keep_what_is_not_named(keeper);
+}
+
+fn websites_keep_what_is_not_named(keeper: &Keeper) {
+    let website = ["bucket", "website", "photos"];
+    let info = keeper.json(&["bucket", "info", "photos"]);
+    let set = |access: Value| {
+        let change = json!({ "id": info["id"], "body": { "websiteAccess": access } });
+        keeper.json(&["json-api", "UpdateBucket", &change.to_string()])
+    };
+    set(json!({
+        "enabled": true, "indexDocument": "main.html", "errorDocument": "oops.html",
+        "routingRules": [{
+            "Condition": { "KeyPrefixEquals": "old/" },
+            "Redirect": { "ReplaceKeyPrefixWith": "new/" },
+        }],
+    }));
+    let rule = "rule 1   old/... is sent to /new/... (302)";
+    keeper.hears(&["bucket", "info", "photos"], rule);
+    let index = ["--allow", "--index", "start.html"];
+    keeper.hears(&[&website[..], &index].concat(), "with its 1 routing rule as before.");
+    keeper.hears(&["bucket", "info", "photos"], "yes, index start.html, errors oops.html");
+    keeper.hears(&["bucket", "info", "photos"], rule);
+    let error = ["--allow", "--error", "none"];
+    keeper.hears(&[&website[..], &error].concat(), "is served as a website");
+    keeper.hears(&["bucket", "info", "photos"], "yes, index start.html\n");
+    keeper.hears(&[&website[..], &["--deny"]].concat(), "It has lost its 1 routing rule.");
+    set(json!({ "enabled": true, "redirectAllRequestsTo": { "HostName": "www.o.example" } }));
+    keeper.hears(&["bucket", "info", "photos"], "yes, every request is sent to www.o.example");
+    let allow = [&website[..], &["--allow"]].concat();
+    keeper.is_refused(&allow, 1, "mews bucket website photos --deny");
+    keeper.hears(&[&website[..], &["--deny"]].concat(), "is not served as a website.");
 }
 
 /// The status of a request without a signature.
