@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// The bucket that every daemon under test has.
@@ -31,6 +32,8 @@ pub struct Daemon {
     binary: PathBuf,
     dir: Arc<TempDir>,
     args: Vec<String>,
+    /// Of its environment.
+    variables: Vec<(String, String)>,
     child: Child,
     s3: SocketAddr,
     output: Arc<Mutex<String>>,
@@ -39,15 +42,31 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `binary` on a fresh directory and waits until it serves.
     pub fn start(binary: impl AsRef<Path>) -> Self {
+        Self::start_with(binary, &[])
+    }
+
+    /// The same, with these environment variables.
+    pub fn start_with(binary: impl AsRef<Path>, variables: &[(&str, &str)]) -> Self {
         let dir =
             tempfile::Builder::new().prefix("mews-").tempdir().expect("a temporary directory");
         let args = quickstart(dir.path());
-        Self::launch(binary.as_ref(), Arc::new(dir), args)
+        Self::launch_with(binary.as_ref(), Arc::new(dir), args, owned(variables))
     }
 
     /// Starts `binary` with these arguments, which concern this directory, and waits until it serves.
     pub fn launch(binary: &Path, dir: Arc<TempDir>, args: Vec<String>) -> Self {
-        let mut child = command(binary, &args).spawn().expect("the daemon's binary runs");
+        Self::launch_with(binary, dir, args, Vec::new())
+    }
+
+    fn launch_with(
+        binary: &Path,
+        dir: Arc<TempDir>,
+        args: Vec<String>,
+        variables: Vec<(String, String)>,
+    ) -> Self {
+        let mut command = command(binary, &args);
+        command.envs(variables.iter().cloned());
+        let mut child = command.spawn().expect("the daemon's binary runs");
         let output = Arc::new(Mutex::new(String::new()));
         collect(child.stdout.take().expect("it is piped"), Arc::clone(&output));
         collect(child.stderr.take().expect("it is piped"), Arc::clone(&output));
@@ -61,7 +80,7 @@ impl Daemon {
             assert!(exited.is_none() && !late, "no start ({exited:?}):\n{}", read(&output));
             thread::sleep(Duration::from_millis(5));
         };
-        Self { binary: binary.to_owned(), dir, args, child, s3, output }
+        Self { binary: binary.to_owned(), dir, args, variables, child, s3, output }
     }
 
     /// Where the S3 API listens.
@@ -101,6 +120,32 @@ impl Daemon {
         self.dir.path()
     }
 
+    /// Where it listens for other nodes.
+    pub fn rpc(&self) -> SocketAddr {
+        let began = Instant::now();
+        loop {
+            let output = self.output();
+            let node = output.lines().find_map(|line| line.trim().strip_prefix("node "));
+            if let Some((_, address)) = node.and_then(|node| node.split_once('@')) {
+                return address.parse().expect("an address");
+            }
+            assert!(began.elapsed() < START_MAX, "no node:\n{output}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// From its next start on, it has these environment variables.
+    pub fn set_variables(&mut self, variables: &[(&str, &str)]) {
+        self.variables = owned(variables);
+    }
+
+    /// What it has logged about a request, as JSON.
+    pub fn logged(&self, request: &str) -> Vec<Value> {
+        let output = self.output();
+        let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["request"] == *request).collect()
+    }
+
     /// All it has written so far, stdout and stderr together.
     pub fn output(&self) -> String {
         read(&self.output)
@@ -114,7 +159,8 @@ impl Daemon {
 
     /// After a kill: starts it again on the same directory.
     pub fn start_again(&mut self) {
-        *self = Self::launch(&self.binary, Arc::clone(&self.dir), self.args.clone());
+        let (args, variables) = (self.args.clone(), self.variables.clone());
+        *self = Self::launch_with(&self.binary, Arc::clone(&self.dir), args, variables);
     }
 
     /// The directory, which outlives the daemon.
@@ -223,6 +269,11 @@ pub(crate) fn quickstart(dir: &Path) -> Vec<String> {
     let key = ["--bucket", BUCKET, "--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY];
     args.extend(key.map(str::to_owned));
     args
+}
+
+fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    variables.iter().map(pair).collect()
 }
 
 fn command(binary: &Path, args: &[String]) -> Command {

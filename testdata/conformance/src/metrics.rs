@@ -1,12 +1,13 @@
 //! What a daemon tells of itself: its metrics, as Prometheus reads them, and its log.
 
+mod refused;
+
 use std::{
     collections::BTreeSet,
     fs,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use serde_json::Value;
 use crate::{
     clients::promtool,
     cluster::sibling,
-    daemon::{Daemon, SECRET_KEY, quickstart},
+    daemon::{Daemon, SECRET_KEY},
     signed, websites,
     wire::{Response, Wire},
 };
@@ -41,18 +42,14 @@ pub fn run(binary: impl AsRef<Path>) {
     what_mews_prints_is_made_of_them(binary, &page);
     the_log_tells_of_each_request_and_gives_no_secret_away(&daemon, &request);
     a_damaged_block_is_counted(&daemon);
+    refused::run(&daemon);
     drop(daemon);
     a_token_is_asked_for_where_one_is_configured(binary);
 }
 
 /// A daemon that logs each request, as JSON.
 fn logging(binary: &Path) -> Daemon {
-    let dir = tempfile::Builder::new().prefix("mews-").tempdir().expect("a temporary directory");
-    let mut args: Vec<String> =
-        ["MEWS_LOG=info,access=debug", "MEWS_LOG_FORMAT=json"].map(str::to_owned).to_vec();
-    args.push(binary.display().to_string());
-    args.extend(quickstart(dir.path()));
-    Daemon::launch(Path::new("/usr/bin/env"), Arc::new(dir), args)
+    Daemon::start_with(binary, &[("MEWS_LOG", "info,access=debug"), ("MEWS_LOG_FORMAT", "json")])
 }
 
 /// Does a little of everything; the id of the request that stored the object `small`.
@@ -124,6 +121,12 @@ fn samples(page: &str) -> impl Iterator<Item = (&str, &str)> {
     page.lines().filter(|line| !line.starts_with('#')).map(|line| {
         line.rsplit_once(' ').unwrap_or_else(|| panic!("a sample without a value: {line}"))
     })
+}
+
+/// The value of a series that a daemon tells now, where nobody asks for a token.
+pub(crate) fn told(daemon: &Daemon, series: &str) -> f64 {
+    let page = admin(daemon, "/metrics", None);
+    value(&String::from_utf8(page.body).expect("text"), series)
 }
 
 /// The value of a series, its labels included.
@@ -309,13 +312,12 @@ fn expressions_of(dashboard: &Value) -> Vec<String> {
 fn the_log_tells_of_each_request_and_gives_no_secret_away(daemon: &Daemon, request: &str) {
     let began = Instant::now();
     let line = loop {
-        let output = daemon.output();
-        let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut about = lines.filter(|line| line["request"] == *request);
+        let mut about = daemon.logged(request).into_iter();
         if let Some(line) = about.find(|line| line["target"] == "access") {
             break line;
         }
-        assert!(began.elapsed() < PATIENCE, "nothing of request {request} in\n{output}");
+        let waited = began.elapsed();
+        assert!(waited < PATIENCE, "nothing of request {request} in\n{}", daemon.output());
         thread::sleep(Duration::from_millis(10));
     };
     for (field, expected) in [
