@@ -10,7 +10,7 @@ use super::{
     load::{UNCERTAIN, Written},
     sibling,
 };
-use crate::{clients::Suite, daemon::Daemon, signed};
+use crate::{clients::Suite, daemon::Daemon, metrics::told, signed};
 
 /// `binary` twice and the other daemon once, each in a zone of its own.
 pub(super) fn mixed(binary: &Path) -> Vec<(PathBuf, &'static str)> {
@@ -35,6 +35,11 @@ pub fn heals(binary: impl AsRef<Path>) {
     written.check(&cluster, &[0, 1, 2]);
 
     println!("one dead and back: {:?}", began.elapsed());
+    // From the next start on, which all of them are about to have.
+    for node in &mut cluster.nodes {
+        let rules = ("MEWS_LOG", "info,access=debug,peers=debug");
+        node.set_variables(&[rules, ("MEWS_LOG_FORMAT", "json")]);
+    }
     cluster.wait_until_healed(2);
     println!("healed: {:?}", began.elapsed());
     has_all_by_itself(&mut cluster, 2, &written);
@@ -51,8 +56,25 @@ pub fn heals(binary: impl AsRef<Path>) {
     written.check(&cluster, &[0, 1, 2]);
     written.write(&cluster, "healed", &[0, 1, 2]);
     written.check(&cluster, &[0, 1, 2]);
+    one_id_is_in_all_logs(&cluster);
     keeps_strangers_out(&mut cluster, binary.as_ref());
     written.check(&cluster, &[0, 1, 2]);
+}
+
+/// Whatever node a request has touched, its log names the request by the id that the client was told.
+fn one_id_is_in_all_logs(cluster: &Cluster) {
+    let stored = signed::put(&cluster.nodes[0], "traced", b"three copies");
+    assert_eq!(stored.status, 200);
+    let request = stored.header("x-amz-request-id").expect("every answer has one");
+    for (node, target) in [(0, "access"), (1, "peers"), (2, "peers")] {
+        cluster.wait(|| {
+            let lines = cluster.nodes[node].logged(request);
+            let found = lines.iter().any(|line| line["target"] == target);
+            let said = || format!("{request} is not in the log of node {node}: {lines:?}");
+            found.then_some(()).ok_or_else(said)
+        });
+    }
+    assert_eq!(signed::send(&cluster.nodes[0], "DELETE", "traced", b"").status, 204);
 }
 
 /// A node with another secret learns nothing and serves nothing; both ends say what the matter is.
@@ -65,6 +87,8 @@ fn keeps_strangers_out(cluster: &mut Cluster, binary: &Path) {
             output.contains(said).then_some(()).ok_or(output)
         });
     }
+    let refused = "mews_connections_refused_total{api=\"rpc\",reason=\"handshake\"}";
+    assert!(told(&cluster.nodes[0], refused) >= 1.0);
     let status = cluster.ask(stranger, "GetClusterStatus");
     // It knows of the other by its configuration.
     let nodes = status["nodes"].as_array().map_or(&[][..], Vec::as_slice);
