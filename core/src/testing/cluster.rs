@@ -21,6 +21,7 @@ use crate::{
     task::{Cx, Task},
     time::{Instant, Now},
     view::{Consistency, Peer, Ring, View},
+    web,
     wire::Message,
 };
 
@@ -188,6 +189,17 @@ impl Cluster {
         let origin = rpc::Origin::of(&view.ring);
         let task = Task::new("s3", self.seed.child(), |cx| serve::serve(cx, view, head));
         self.start(at, task, Pump::new(body, cut), origin)
+    }
+
+    /// Runs a request to a website, sent to a node, to its end.
+    pub fn browse(&mut self, at: usize, ask: Ask) -> Reply {
+        let (head, body, cut) = ask.anonymous().into_head(self.now.wall);
+        let view = Arc::clone(&self.hosts[at].view);
+        let origin = rpc::Origin::of(&view.ring);
+        let task = Task::new("page", self.seed.child(), |cx| web::serve::serve(cx, view, head));
+        let mut session = self.start(at, task, Pump::new(body, cut), origin);
+        session.run(self);
+        session.running.reply
     }
 
     /// Runs any flow on a node to its end.

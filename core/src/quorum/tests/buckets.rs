@@ -1,5 +1,7 @@
 //! Buckets among several nodes: rows that have not come everywhere, deletion, refusals at some replicas.
 
+use serde_json::json;
+
 use super::{get, put, spread};
 use crate::{
     store::{Table, Writer},
@@ -37,6 +39,29 @@ fn a_node_that_lags_behind_asks_before_it_refuses() {
         assert_eq!(cluster.ask(at, Ask::get("/none/k")).outcome(), "404 NoSuchBucket");
         let stranger = Ask::get("/bucket/k").key("stranger", "secret");
         assert_eq!(cluster.ask(at, stranger).outcome(), "403 InvalidAccessKeyId");
+    }
+}
+
+#[test]
+fn a_website_is_shown_by_a_node_that_has_not_heard_of_it() {
+    for (mut cluster, at) in [(Cluster::replicated(3), 2), (spread(), 6)] {
+        put(&mut cluster, 0, "index.html", "hello");
+        let found = cluster.admin(0, "GetBucketInfo?globalAlias=bucket", &json!(null)).ok();
+        let update = format!("UpdateBucket?id={}", found["id"].as_str().expect("an id"));
+        let site = |enabled| json!({ "websiteAccess": { "enabled": enabled } });
+        cluster.admin(0, &update, &site(true)).ok();
+        forget(&mut cluster, at);
+        let visit = |host| Ask::get("/").to(host);
+        assert_eq!(cluster.browse(at, visit("bucket")).text(), "hello");
+        assert_eq!(cluster.browse(at, visit("none")).status, 404);
+        // Alone, a node cannot tell that there is none.
+        let all: Vec<usize> = (0..cluster.hosts.len()).filter(|other| *other != at).collect();
+        cluster.down(&all);
+        forget(&mut cluster, at);
+        assert_eq!(cluster.browse(at, visit("none")).status, 503);
+        cluster.down(&[]);
+        cluster.admin(0, &update, &site(false)).ok();
+        assert_eq!(cluster.browse(at, visit("bucket")).status, 404);
     }
 }
 
