@@ -3,7 +3,7 @@
 /// How much of everything a daemon may use at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Client connections. One more is refused with 503.
+    /// Connections of clients of the S3 API and of visitors of websites. One more is refused with 503.
     pub connections: usize,
     /// Bytes of request bodies held in block buffers.
     pub upload_bytes: usize,
@@ -23,12 +23,15 @@ pub struct Bounds {
 /// files and directories as blocking threads can have open at once (two each).
 const RESERVED_FILES: u64 = 128;
 
+/// The fewest connections to the S3 API. A machine that gives less than these takes is starved, and serves as long as it can.
+pub const CONNECTIONS_MIN: usize = 16;
+
 const MIB: u64 = 1 << 20;
 
 /// The bounds for a process that may open `open_files` files, on a machine with `memory` bytes and `cores` cores.
 pub fn bounds(open_files: u64, memory: u64, cores: usize) -> Bounds {
     // One descriptor each; more than 8192 idle connections (13 KiB each, about 100 MiB) is nothing one node should hold.
-    let connections = open_files.saturating_sub(RESERVED_FILES).clamp(16, 8192);
+    let connections = open_files.saturating_sub(RESERVED_FILES).clamp(CONNECTIONS_MIN as u64, 8192);
     // A 64th of the machine for each direction, and at least what 32 blocks of 1 MiB in flight need: that many keep a disk
     // and a network busy.
     let buffers = (memory / 64).clamp(32 * MIB, 256 * MIB);

@@ -6,7 +6,11 @@ use core::net::SocketAddr;
 use crate::{
     block::files::{DataDir, DataFsync},
     daemon::{
-        args::Quickstart, bounds::Bounds, identity::KeyPair, plan, quickstart, trouble::Trouble,
+        args::Quickstart,
+        bounds::{Bounds, CONNECTIONS_MIN},
+        identity::KeyPair,
+        plan, quickstart,
+        trouble::Trouble,
     },
     node::{ADMIN_CONNECTIONS, Api, Contact},
     view::Config,
@@ -63,8 +67,8 @@ impl Setup {
         // Visitors of websites are anybody: however many come, most connections are left to those who have keys.
         let visitors = bounds.connections / 4;
         match api {
-            Api::S3 if self.web.is_some() => bounds.connections - visitors,
-            Api::S3 => bounds.connections,
+            Api::S3 if self.web.is_none() => bounds.connections,
+            Api::S3 => CONNECTIONS_MIN.max(bounds.connections - visitors),
             Api::Web => visitors,
             Api::Admin => ADMIN_CONNECTIONS,
         }
@@ -138,5 +142,45 @@ impl From<Quickstart> for Setup {
             quickstart: Some(Promise { bucket: args.bucket, key }),
             home: Some(args.dir),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::{
+        args::{self, Invocation},
+        bounds::bounds,
+    };
+
+    fn setup(line: &str) -> Setup {
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let Invocation::Quickstart(args) = args::parse("mewsd", &args) else {
+            panic!("not understood")
+        };
+        Setup::from(args)
+    }
+
+    #[test]
+    fn visitors_of_websites_leave_most_connections_to_keys() {
+        let with = setup("quickstart");
+        let without = Setup { web: None, ..with.clone() };
+        let of = |setup: &Setup, files| {
+            let bounds = bounds(files, 1 << 30, 4);
+            [Api::S3, Api::Web, Api::Admin].map(|api| setup.connections(api, &bounds))
+        };
+        assert_eq!(of(&with, 1 << 20), [6144, 2048, 64]);
+        assert_eq!(of(&without, 1 << 20)[0], 8192);
+        assert_eq!(of(&with, 144), [16, 4, 64], "however few there are");
+    }
+
+    #[test]
+    fn an_address_that_nobody_asked_for_can_be_done_without() {
+        let taken = || Err::<(), _>(Trouble::System { reason: "taken".to_owned() });
+        let apis = |line| setup(line).apis().map(|(api, at)| (api, at.or_without(taken()).is_ok()));
+        let asked: Vec<_> = apis("quickstart --web-addr 127.0.0.1:3902").collect();
+        assert_eq!(asked, [(Api::S3, false), (Api::Web, false), (Api::Admin, false)]);
+        let usual: Vec<_> = apis("quickstart").collect();
+        assert_eq!(usual, [(Api::S3, false), (Api::Web, true), (Api::Admin, false)]);
     }
 }

@@ -165,10 +165,22 @@ fn start_and_stop(binary: &Path, dir: &Path) -> String {
     printed
 }
 
+/// A process that does not outlive a test that has failed.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts a daemon and reads what it prints until it serves.
-fn start(mut command: Command) -> (Child, String) {
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("the daemon's binary runs");
-    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+fn start(mut command: Command) -> (Running, String) {
+    let child = command.stdout(Stdio::piped()).spawn().expect("the daemon's binary runs");
+    let mut child = Running(child);
+    let mut stdout = BufReader::new(child.0.stdout.take().expect("it is piped"));
     let mut printed = String::new();
     while !printed.contains("Ctrl-C") {
         assert!(stdout.read_line(&mut printed).expect("text") > 0, "it ended: {printed}");
@@ -176,9 +188,9 @@ fn start(mut command: Command) -> (Child, String) {
     (child, printed)
 }
 
-fn stop(mut child: Child) {
-    kill_process(Pid::from_child(&child), Signal::TERM).expect("the child is ours");
-    assert!(child.wait().expect("the child can be waited for").success());
+fn stop(mut child: Running) {
+    kill_process(Pid::from_child(&child.0), Signal::TERM).expect("the child is ours");
+    assert!(child.0.wait().expect("the child can be waited for").success());
 }
 
 fn a_connection_beyond_the_bound_is_told_so(binary: &Path) {
