@@ -1,6 +1,7 @@
 //! S3 on several nodes in memory: what is promised, and in how many round trips.
 
 mod buckets;
+mod contest;
 mod deletion;
 mod layouts;
 mod listings;
@@ -33,7 +34,12 @@ fn put(cluster: &mut Cluster, at: usize, key: &str, body: impl Into<bytes::Bytes
 
 /// What an object holds, asked through a node: its bytes, or the error.
 fn get(cluster: &mut Cluster, at: usize, key: &str) -> Result<Vec<u8>, String> {
-    let reply = cluster.ask(at, Ask::get(&format!("/bucket/{key}")));
+    get_at(cluster, at, &format!("/bucket/{key}"))
+}
+
+/// The same of an object in any bucket.
+fn get_at(cluster: &mut Cluster, at: usize, path: &str) -> Result<Vec<u8>, String> {
+    let reply = cluster.ask(at, Ask::get(path));
     if reply.status != 200 {
         return Err(reply.outcome());
     }
