@@ -23,9 +23,6 @@ use crate::{
 /// Rows that are read at a time.
 const PAGE: usize = 1000;
 
-/// How often a change begins again because others change the same.
-const ROUNDS: usize = 8;
-
 /// A row that people make and delete.
 pub(super) trait Subject: Row {
     /// Whether it was deleted.
@@ -92,22 +89,15 @@ pub(super) async fn buckets(cx: Cx, view: &View) -> Result<BTreeMap<BucketId, Bu
 }
 
 /// A row, deleted or not.
-async fn stored<R: Subject>(
-    cx: Cx,
-    view: &View,
-    row_key: &[u8],
-) -> Result<Option<(Vec<u8>, R)>, Error> {
+async fn stored<R: Subject>(cx: Cx, view: &View, row_key: &[u8]) -> Result<Option<R>, Error> {
     let keys = vec![(R::TABLE, row_key.to_vec())];
-    let Some(value) = quorum::confirm(cx, view, keys).await?.pop().flatten() else {
-        return Ok(None);
-    };
-    let row = table::decode(R::TABLE, &value)?;
-    Ok(Some((value, row)))
+    let value = quorum::confirm(cx, view, keys).await?.pop().flatten();
+    Ok(value.map(|value| table::decode(R::TABLE, &value)).transpose()?)
 }
 
 /// An access key that there is or ever was.
 pub(super) async fn any_key(cx: Cx, view: &View, id: &str) -> Result<Option<AccessKeyRow>, Error> {
-    Ok(stored(cx, view, id.as_bytes()).await?.map(|(_, row)| row))
+    stored(cx, view, id.as_bytes()).await
 }
 
 /// An access key.
@@ -118,7 +108,7 @@ pub(super) async fn key(cx: Cx, view: &View, id: &str) -> Result<AccessKeyRow, E
 
 /// A bucket.
 pub(super) async fn bucket(cx: Cx, view: &View, id: BucketId) -> Result<BucketRow, Error> {
-    let row = stored::<BucketRow>(cx, view, &id.0).await?.map(|(_, row)| row);
+    let row: Option<BucketRow> = stored(cx, view, &id.0).await?;
     row.filter(|row| !row.deleted).ok_or_else(|| BucketRow::missing(&id.to_string()))
 }
 
@@ -165,21 +155,8 @@ pub(super) async fn change<R: Subject>(
     id: &str,
     decide: impl Fn(&R) -> Result<Option<R>, Error>,
 ) -> Result<R, Error> {
-    for _ in 0..ROUNDS {
-        let Some((value, row)) = stored::<R>(cx, view, row_key).await? else {
-            return Err(R::missing(id));
-        };
-        if row.is_deleted() {
-            return Err(R::missing(id));
-        }
-        let Some(new) = decide(&row)? else { return Ok(row) };
-        let mut guards = Vec::new();
-        if quorum::is_sole_copy(view) {
-            guards.push(Guard::Unchanged { table: R::TABLE, key: row_key.to_vec(), value });
-        }
-        write(cx, view, row_key, &new, guards).await?;
-    }
-    Err(contended(id))
+    let live = |row: Option<R>| row.filter(|row| !row.is_deleted()).ok_or_else(|| R::missing(id));
+    quorum::edit(cx, view, row_key, live, decide).await?.ok_or_else(|| contended(id))
 }
 
 /// The error of a change that others undo as often as it is made.

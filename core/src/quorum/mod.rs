@@ -7,6 +7,7 @@
 mod ask;
 mod ballot;
 mod blocks;
+mod edit;
 mod full_copy;
 mod list;
 mod pages;
@@ -19,6 +20,7 @@ mod write;
 
 pub use ballot::{Change, change, release};
 pub use blocks::{load_block, look_at, store_block};
+pub use edit::edit;
 pub use full_copy::{
     confirm, get_local, read_local, scan_confirmed, write_full_copy, write_full_copy_at,
     write_full_copy_everywhere,
