@@ -71,7 +71,7 @@ impl WebsiteAccess {
 }
 
 impl Change {
-    /// What it makes of a bucket that is this now. `default` is the index document of one that has none yet.
+    /// What it makes of a bucket that is this now. `default` is the index document if none is named.
     pub(super) fn apply(
         &self,
         stored: Option<&Website>,
@@ -94,8 +94,7 @@ impl Change {
                         all.host
                     )));
                 }
-                let before = stored.map_or(default, |site| &site.index);
-                let index = index.clone().unwrap_or_else(|| before.to_owned());
+                let index = index.clone().unwrap_or_else(|| default.to_owned());
                 let rules = match (rules, stored) {
                     (Some(rules), _) => rules.clone(),
                     (None, Some(site)) => site.rules.clone(),

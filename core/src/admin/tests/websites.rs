@@ -76,10 +76,10 @@ fn rules_that_are_not_named_stay() {
 }
 
 #[test]
-fn an_index_document_that_is_not_named_stays() {
+fn an_index_document_that_is_not_named_is_that_of_the_configuration() {
     let mut site = Site::new();
     site.set(&json!({ "enabled": true, "indexDocument": "main.html" }));
-    assert_eq!(site.set(&json!({ "enabled": true }))["indexDocument"], "main.html");
+    assert_eq!(site.set(&json!({ "enabled": true }))["indexDocument"], "index.html");
 }
 
 #[test]
