@@ -5,6 +5,7 @@ import os
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.client import Config
+from botocore.exceptions import ClientError
 
 from common import BIG, ENDPOINT, MANY, ODD_KEY, SMALL, check, http, same, step, work
 
@@ -92,6 +93,31 @@ check(url.startswith(f"http://{host}/by"), f"the bucket is in the host's name: {
 # Not every resolver knows that all names under localhost are this machine.
 check(http("GET", url.replace(f"http://{host}", ENDPOINT), headers={"Host": host}) == SMALL, "a virtual host")
 step("virtual host")
+
+site = {
+    "IndexDocument": {"Suffix": "index.html"},
+    "ErrorDocument": {"Key": "404.html"},
+    "RoutingRules": [
+        {"Condition": {"KeyPrefixEquals": "old/"}, "Redirect": {"ReplaceKeyPrefixWith": "new/"}},
+        {
+            "Condition": {"HttpErrorCodeReturnedEquals": "404", "KeyPrefixEquals": "lost/"},
+            "Redirect": {"HostName": "www.example.org", "Protocol": "https", "HttpRedirectCode": "302"},
+        },
+    ],
+}
+s3.put_bucket_website(Bucket=BUCKET, WebsiteConfiguration=site)
+got = s3.get_bucket_website(Bucket=BUCKET)
+check({part: got.get(part) for part in site} == site, f"the website: {got}")
+everything = {"RedirectAllRequestsTo": {"HostName": "www.example.org", "Protocol": "https"}}
+s3.put_bucket_website(Bucket=BUCKET, WebsiteConfiguration=everything)
+got = s3.get_bucket_website(Bucket=BUCKET)
+check(got["RedirectAllRequestsTo"] == everything["RedirectAllRequestsTo"], f"everything is redirected: {got}")
+s3.delete_bucket_website(Bucket=BUCKET)
+try:
+    check(False, f"there is still a website: {s3.get_bucket_website(Bucket=BUCKET)}")
+except ClientError as error:
+    check(error.response["Error"]["Code"] == "NoSuchWebsiteConfiguration", f"no website: {error}")
+step("website")
 
 for number in range(30):
     s3.put_object(Bucket=BUCKET, Key=f"gone/{number}", Body=b"")

@@ -49,7 +49,10 @@ impl Needs {
             Operation::HeadBucket
             | Operation::GetBucketLocation
             | Operation::GetBucketVersioning => Self::Any,
-            Operation::DeleteBucket => Self::Owner,
+            Operation::DeleteBucket
+            | Operation::GetBucketWebsite
+            | Operation::PutBucketWebsite
+            | Operation::DeleteBucketWebsite => Self::Owner,
             Operation::ListObjects
             | Operation::ListObjectsV2
             | Operation::GetObject

@@ -84,6 +84,8 @@ codes! {
     InvalidPartOrder = 400,
     /// The range does not touch the object.
     InvalidRange = 416,
+    /// An object is to send a website's visitors to what is no address.
+    InvalidRedirectLocation = 400,
     /// The request contradicts itself or lacks something.
     InvalidRequest = 400,
     /// A storage class that does not exist.
@@ -116,6 +118,8 @@ codes! {
     NoSuchUpload = 404,
     /// No such version of the object.
     NoSuchVersion = 404,
+    /// The bucket is no website.
+    NoSuchWebsiteConfiguration = 404,
     /// This store does not do that.
     NotImplemented = 501,
     /// The client's copy is current. Sent without a body.

@@ -204,6 +204,15 @@ async fn dispatch(cx: Cx, call: &Call) -> Result<Response, S3Error> {
         Operation::DeleteBucket => Box::pin(bucket::delete::delete_bucket(cx, call)).await,
         Operation::GetBucketLocation => bucket::location::get_bucket_location(call),
         Operation::GetBucketVersioning => bucket::versioning::get_bucket_versioning(),
+        Operation::GetBucketWebsite => {
+            Box::pin(bucket::website::get_bucket_website(cx, call)).await
+        }
+        Operation::PutBucketWebsite => {
+            Box::pin(bucket::website::put_bucket_website(cx, call)).await
+        }
+        Operation::DeleteBucketWebsite => {
+            Box::pin(bucket::website::delete_bucket_website(cx, call)).await
+        }
         Operation::ListObjects => Box::pin(list::v1::list_objects(cx, call)).await,
         Operation::ListObjectsV2 => Box::pin(list::v2::list_objects_v2(cx, call)).await,
         Operation::PutObject => Box::pin(object::put::put_object(cx, call)).await,

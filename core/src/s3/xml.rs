@@ -4,7 +4,7 @@
 //! them. Documents with such text are refused with a hint at `encoding-type=url`; only error messages replace them.
 
 use bytes::Bytes;
-use quick_xml::{de::Deserializer, events::Event, reader::Reader};
+use quick_xml::{de::Deserializer, events::Event, reader::Reader, writer::Writer};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::s3::error::{Code, S3Error};
@@ -20,6 +20,9 @@ pub const DELETE_MAX: u32 = 2 << 20;
 
 /// The most bytes of a `CompleteMultipartUpload` document: 10,000 parts, each with an ETag and every kind of checksum.
 pub const COMPLETE_MAX: u32 = 6 << 20;
+
+/// The most bytes of a `WebsiteConfiguration`: 1,000 rules with all their markup, and all the text that a website may have.
+pub const WEBSITE_MAX: u32 = 1 << 20;
 
 /// The most bytes of any other document.
 pub const DOCUMENT_MAX: u32 = 64 << 10;
@@ -57,19 +60,49 @@ pub fn to_xml<T: Serialize>(root: &str, value: &T) -> Result<Bytes, S3Error> {
 
 /// The value in a document whose root element is `root`, in any namespace. Anything else is `MalformedXML`.
 pub fn parse<T: DeserializeOwned>(document: &[u8], root: &str) -> Result<T, S3Error> {
-    let malformed = |what: String| {
-        S3Error::new(
-            Code::MalformedXML,
-            format!(
-                "The XML you provided was not well-formed or did not validate against our published schema: {what}."
-            ),
-        )
-    };
+    deserialize(checked(document, root)?)
+}
+
+/// The same for a type that takes no element which it does not know. Attributes say nothing but namespaces here.
+pub fn parse_known<T: DeserializeOwned>(document: &[u8], root: &str) -> Result<T, S3Error> {
+    let bare = without_attributes(checked(document, root)?);
+    deserialize(&bare.map_err(|error| malformed(&error.to_string()))?)
+}
+
+fn checked<'a>(document: &'a [u8], root: &str) -> Result<&'a str, S3Error> {
     let document = document.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(document);
-    let text = std::str::from_utf8(document).map_err(|_| malformed("not UTF-8".to_owned()))?;
-    check(text, root).map_err(malformed)?;
+    let text = std::str::from_utf8(document).map_err(|_| malformed("not UTF-8"))?;
+    check(text, root).map_err(|what| malformed(&what))?;
+    Ok(text)
+}
+
+fn deserialize<T: DeserializeOwned>(text: &str) -> Result<T, S3Error> {
     let mut deserializer = Deserializer::from_str(text);
-    T::deserialize(&mut deserializer).map_err(|error| malformed(error.to_string()))
+    T::deserialize(&mut deserializer).map_err(|error| malformed(&error.to_string()))
+}
+
+/// The error of a document that is not what the operation takes.
+pub fn malformed(what: &str) -> S3Error {
+    S3Error::new(
+        Code::MalformedXML,
+        format!(
+            "The XML you provided was not well-formed or did not validate against our published schema: {what}."
+        ),
+    )
+}
+
+fn without_attributes(text: &str) -> Result<String, quick_xml::Error> {
+    let (mut reader, mut writer) = (Reader::from_str(text), Writer::new(Vec::new()));
+    loop {
+        let mut event = reader.read_event()?;
+        if let Event::Start(element) | Event::Empty(element) = &mut event {
+            element.clear_attributes();
+        }
+        if matches!(event, Event::Eof) {
+            return Ok(String::from_utf8_lossy(&writer.into_inner()).into_owned());
+        }
+        writer.write_event(event)?;
+    }
 }
 
 /// Walks the whole document once: one root of the right name, nothing but blanks and comments around it, no document type,

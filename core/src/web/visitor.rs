@@ -12,7 +12,7 @@ use crate::{
     s3::{
         call::{Call, Response},
         error::{Code, S3Error},
-        object::get,
+        object::{get, meta::REDIRECT},
         request::{KEY_MAX, Operation, Request, path_bytes},
         serve::log_error,
     },
@@ -21,10 +21,7 @@ use crate::{
     view::View,
 };
 
-/// The field of an object that says where a browser is to go instead.
-const REDIRECT: &str = "x-amz-website-redirect-location";
-
-/// The status of such an object.
+/// The status of an object that says where a browser is to go instead.
 const MOVED: u16 = 301;
 
 /// The status of a folder that was asked for without its slash.

@@ -1,5 +1,7 @@
 //! Buckets as websites, as a browser sees them.
 
+mod rules;
+
 use std::{
     fs,
     net::SocketAddr,
@@ -30,6 +32,7 @@ pub fn run(binary: impl AsRef<Path>) {
     a_large_page_is_whole_and_comes_in_parts(&daemon);
     domains_are_known(&daemon);
     what_is_shown_is_counted(&daemon);
+    rules::run(&daemon);
     a_file_says_where_websites_are(&mut daemon);
     a_node_without_websites_has_none(&mut daemon);
 }

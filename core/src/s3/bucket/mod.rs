@@ -9,3 +9,4 @@ pub mod location;
 pub mod name;
 pub(crate) mod seal;
 pub mod versioning;
+pub mod website;

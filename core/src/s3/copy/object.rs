@@ -41,9 +41,6 @@ use crate::{
 /// How often a copy starts again because its source was overwritten under it.
 const TRIES: usize = 3;
 
-/// The field that a copy never takes over from its source.
-const REDIRECT: &str = "x-amz-website-redirect-location";
-
 /// Makes the source's bytes the object.
 pub(crate) async fn copy_object(cx: Cx, call: &Call) -> Result<Response, S3Error> {
     let target = call.target();
@@ -103,7 +100,7 @@ impl Asked {
                 )
             })?),
         };
-        let redirect = request.header(REDIRECT).map(<[u8]>::to_vec);
+        let redirect = meta::redirect(request)?.map(<[u8]>::to_vec);
         let class = request.header("x-amz-storage-class").is_some();
         let changes = replace.is_some() || redirect.is_some() || algorithm.is_some() || class;
         Ok(Self { replace, redirect, algorithm, changes })
@@ -113,10 +110,10 @@ impl Asked {
         if let Some(headers) = &self.replace {
             return headers.clone();
         }
-        let kept = source.headers.iter().filter(|(name, _)| name != REDIRECT);
+        let kept = source.headers.iter().filter(|(name, _)| name != meta::REDIRECT);
         let mut headers: Vec<_> = kept.cloned().collect();
         if let Some(redirect) = &self.redirect {
-            headers.push((REDIRECT.to_owned(), ByteBuf::from(redirect.clone())));
+            headers.push((meta::REDIRECT.to_owned(), ByteBuf::from(redirect.clone())));
         }
         headers
     }

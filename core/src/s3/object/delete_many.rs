@@ -158,15 +158,12 @@ pub(crate) async fn delete_objects(cx: Cx, call: &Call) -> Result<Response, S3Er
 
 /// What is wrong with the request as a whole, before anything is deleted.
 fn check(request: &Delete) -> Result<(), S3Error> {
-    let malformed = |what: &str| {
-        let text = "The XML you provided was not well-formed or did not validate against our published schema";
-        Err(S3Error::new(Code::MalformedXML, format!("{text}: {what}.")))
-    };
     if request.objects.is_empty() || request.objects.len() > KEYS_MAX {
-        return malformed("it must name 1 to 1000 objects");
+        return Err(xml::malformed("it must name 1 to 1000 objects"));
     }
     if !request.objects.iter().all(|object| xml::is_representable(&object.key)) {
-        return malformed("a key holds a character that XML 1.0 cannot carry; use DeleteObject");
+        let what = "a key holds a character that XML 1.0 cannot carry; use DeleteObject";
+        return Err(xml::malformed(what));
     }
     Ok(())
 }

@@ -29,8 +29,14 @@ const STORED: &[&str] = &[
     "content-language",
     "content-type",
     "expires",
-    "x-amz-website-redirect-location",
+    REDIRECT,
 ];
+
+/// Where an object sends the visitors of a website.
+pub const REDIRECT: &str = "x-amz-website-redirect-location";
+
+/// The most bytes of that.
+const REDIRECT_MAX: usize = 2048;
 
 /// Header fields that are lists: several lines of one are one list (RFC 9110, 5.3).
 const LISTS: &[&str] = &["cache-control", "content-language"];
@@ -48,8 +54,27 @@ const OVERRIDES: &[&str] = &[
 /// The media type of an object that was stored without one, as AWS gives it.
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 
+/// Where an object is to send the visitors of a website, if the request says so.
+pub fn redirect(request: &Request) -> Result<Option<&[u8]>, S3Error> {
+    let Some(location) = request.header(REDIRECT).filter(|location| !location.is_empty()) else {
+        return Ok(None);
+    };
+    let refused = |message| Err(S3Error::new(Code::InvalidRedirectLocation, message));
+    let begins = |with: &&[u8]| location.starts_with(with);
+    if ![&b"/"[..], b"http://", b"https://"].iter().any(begins) {
+        return refused(
+            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+        );
+    }
+    if location.len() > REDIRECT_MAX {
+        return refused("The length of website redirect location cannot exceed 2,048 characters.");
+    }
+    Ok(Some(location))
+}
+
 /// The fields of a request that are stored with the object: names in lower case, each once, in the order of their names.
 pub fn stored_headers(request: &Request) -> Result<Vec<(String, ByteBuf)>, S3Error> {
+    redirect(request)?;
     let head = &request.head;
     let mut stored: Vec<(String, ByteBuf)> = Vec::new();
     for (name, value) in &head.headers {

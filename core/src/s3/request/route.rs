@@ -20,6 +20,9 @@ pub enum Operation {
     DeleteBucket,
     GetBucketLocation,
     GetBucketVersioning,
+    GetBucketWebsite,
+    PutBucketWebsite,
+    DeleteBucketWebsite,
     ListObjects,
     ListObjectsV2,
     ListMultipartUploads,
@@ -53,6 +56,9 @@ impl Operation {
             Self::DeleteBucket => "DeleteBucket",
             Self::GetBucketLocation => "GetBucketLocation",
             Self::GetBucketVersioning => "GetBucketVersioning",
+            Self::GetBucketWebsite => "GetBucketWebsite",
+            Self::PutBucketWebsite => "PutBucketWebsite",
+            Self::DeleteBucketWebsite => "DeleteBucketWebsite",
             Self::ListObjects => "ListObjects",
             Self::ListObjectsV2 => "ListObjectsV2",
             Self::ListMultipartUploads => "ListMultipartUploads",
@@ -130,7 +136,6 @@ const BUCKET: &[SubResource] = sub_resources! {
     "tagging": "GetBucketTagging" "PutBucketTagging" - "DeleteBucketTagging";
     "versioning": - "PutBucketVersioning" - -;
     "versions": "ListObjectVersions" - - -;
-    "website": "GetBucketWebsite" "PutBucketWebsite" - "DeleteBucketWebsite";
 };
 
 /// The same for objects.
@@ -228,6 +233,9 @@ fn supported(
     let operation = match (kind, method) {
         ("BUCKET", Method::Get) if query.has("location") => Op::GetBucketLocation,
         ("BUCKET", Method::Get) if query.has("versioning") => Op::GetBucketVersioning,
+        ("BUCKET", Method::Get) if query.has("website") => Op::GetBucketWebsite,
+        ("BUCKET", Method::Put) if query.has("website") => Op::PutBucketWebsite,
+        ("BUCKET", Method::Delete) if query.has("website") => Op::DeleteBucketWebsite,
         ("BUCKET", Method::Get) if query.has("uploads") => Op::ListMultipartUploads,
         ("BUCKET", Method::Post) if query.has("delete") => Op::DeleteObjects,
         ("OBJECT", Method::Get) if query.has("attributes") => Op::GetObjectAttributes,
@@ -258,7 +266,7 @@ fn plain(head: &RequestHead, query: &Query, method: Method, kind: &str) -> Optio
     use Operation as Op;
     // Parameters of operations of another method: GET of `?delete` is not a listing.
     let foreign: &[&str] = match kind {
-        "BUCKET" => &["location", "uploads", "delete"],
+        "BUCKET" => &["location", "uploads", "delete", "website"],
         "OBJECT" => &["attributes", "uploads", "uploadId"],
         _ => &[],
     };

@@ -27,7 +27,7 @@ fn change_key(host: &mut Host, id: &str, change: impl FnOnce(&mut AccessKeyRow, 
     host.merge(Table::AccessKey, id.as_bytes(), table::encode(&row));
 }
 
-fn permit(host: &mut Host, id: &str, permissions: Permissions) {
+pub(super) fn permit(host: &mut Host, id: &str, permissions: Permissions) {
     let bucket = bucket_id(host);
     change_key(host, id, |row, at| {
         row.buckets.insert(bucket, Lww { at, value: permissions });

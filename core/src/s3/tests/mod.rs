@@ -11,6 +11,7 @@ mod put;
 mod quotas;
 mod race;
 mod size;
+mod website;
 
 use crate::{
     store::Table,
