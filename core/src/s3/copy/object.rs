@@ -4,10 +4,10 @@
 //! covers parts, which the copy does not have; asked for by name, a checksum is computed, which reads the whole source.
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde_bytes::ByteBuf;
 
 use super::{
+    answer,
     blocks::{self, Digests, Wanted},
     conditions, source,
 };
@@ -17,7 +17,6 @@ use crate::{
     s3::{
         access,
         call::{Call, Response, Target},
-        date,
         egress::{Pieces, Source},
         error::{Code, S3Error},
         ingest,
@@ -30,7 +29,6 @@ use crate::{
         },
         quota,
         request::Request,
-        xml,
     },
     store::{Guard, Table},
     table::object::{Content, Data, Meta},
@@ -195,7 +193,10 @@ async fn attempt(
         Content::Deleted => unreachable!("a tombstone is answered by 404"),
     };
     match written {
-        (Written::Done(version), new) => answer(&new, version.stamp().wall()).map(Some),
+        (Written::Done(version), new) => {
+            let checksum = ChecksumXml::of_object(new.checksum.as_ref(), None);
+            answer("CopyObjectResult", &new.etag, checksum, version.stamp().wall()).map(Some)
+        }
         (Written::Refused(0), _) => Err(access::no_such_bucket(&call.bucket().name)),
         (Written::Refused(guard), _) if guard < conditions => Err(put::refused_condition(call)),
         (Written::Refused(_), _) => Ok(None),
@@ -277,23 +278,4 @@ async fn inline(
     };
     let written = Box::pin(row::write(cx, &call.view, target, write, None)).await?;
     Ok((written, new))
-}
-
-#[derive(Serialize)]
-struct Document {
-    #[serde(rename = "LastModified")]
-    modified: String,
-    #[serde(rename = "ETag")]
-    etag: String,
-    #[serde(flatten)]
-    checksum: ChecksumXml,
-}
-
-fn answer(new: &Meta, modified: crate::time::Timestamp) -> Result<Response, S3Error> {
-    let document = Document {
-        modified: date::iso8601(modified),
-        etag: format!("\"{}\"", new.etag),
-        checksum: ChecksumXml::of_object(new.checksum.as_ref(), None),
-    };
-    Ok(Response::xml(200, xml::to_xml("CopyObjectResult", &document)?))
 }

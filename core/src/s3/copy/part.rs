@@ -4,9 +4,9 @@
 //! of its bytes, which nobody knows before, so every byte is read once, however few are written.
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::{
+    answer,
     blocks::{self, Digests, Sums, Wanted},
     conditions, source,
 };
@@ -15,7 +15,6 @@ use crate::{
     effect::{Chunk, Pulled},
     s3::{
         call::{Call, Response, Target},
-        date,
         egress::{Pieces, Source},
         error::{Code, S3Error},
         ingest::{self, Ingested},
@@ -26,9 +25,9 @@ use crate::{
             upload_part::{self, Opened},
         },
         object::{conditions::Current, get::current, row::Stored},
-        quota, xml,
+        quota,
     },
-    table::{object::Content, upload::PartRow},
+    table::object::Content,
     task::Cx,
     time::Stamp,
 };
@@ -111,15 +110,9 @@ async fn attempt(
             small(cx, call, named, bytes, wanted, opened.seen).await?
         }
     };
-    let row = PartRow {
-        data: ingested.data,
-        size: ingested.summary.len,
-        block_max: ingested.block_max,
-        etag: hex::encode(ingested.summary.md5),
-        checksum: ingested.summary.checksum.clone(),
-    };
-    upload_part::commit(cx, call, named, number, &row, &ingested).await?;
-    answer(&row)
+    let row = upload_part::commit(cx, call, named, number, &ingested).await?;
+    let checksum = ChecksumXml::of_part(row.checksum.as_ref());
+    answer("CopyPartResult", &row.etag, checksum, row.data.stamp().wall())
 }
 
 /// An inline source: its bytes become a block, as if the client had sent them.
@@ -145,23 +138,4 @@ async fn small(
 
 fn summary(len: u64, digests: Sums) -> Summary {
     Summary { len, md5: digests.md5.expect("the MD5 was asked for"), checksum: digests.checksum }
-}
-
-#[derive(Serialize)]
-struct Document {
-    #[serde(rename = "LastModified")]
-    modified: String,
-    #[serde(rename = "ETag")]
-    etag: String,
-    #[serde(flatten)]
-    checksum: ChecksumXml,
-}
-
-fn answer(row: &PartRow) -> Result<Response, S3Error> {
-    let document = Document {
-        modified: date::iso8601(row.data.stamp().wall()),
-        etag: format!("\"{}\"", row.etag),
-        checksum: ChecksumXml::of_part(row.checksum.as_ref()),
-    };
-    Ok(Response::xml(200, xml::to_xml("CopyPartResult", &document)?))
 }

@@ -38,14 +38,7 @@ pub(crate) async fn upload_part(cx: Cx, call: &Call) -> Result<Response, S3Error
     let view = &call.view;
     let first = cx.pull(view.config.block_size, view.config.inline_max).await?;
     let ingested = ingest::blocks(cx, view, named.target.position, first, seen).await?;
-    let row = PartRow {
-        data: ingested.data,
-        size: ingested.summary.len,
-        block_max: ingested.block_max,
-        etag: hex::encode(ingested.summary.md5),
-        checksum: ingested.summary.checksum.clone(),
-    };
-    commit(cx, call, &named, number, &row, &ingested).await?;
+    let row = commit(cx, call, &named, number, &ingested).await?;
     let response = Response::empty(200).header("etag", format!("\"{}\"", row.etag));
     Ok(match &row.checksum {
         Some(checksum) => response.header(checksum.algorithm.header(), checksum.text(None)),
@@ -101,14 +94,20 @@ pub(crate) async fn commit(
     call: &Call,
     named: &Named,
     number: u16,
-    row: &PartRow,
     ingested: &Ingested,
-) -> Result<(), S3Error> {
+) -> Result<PartRow, S3Error> {
+    let row = PartRow {
+        data: ingested.data,
+        size: ingested.summary.len,
+        block_max: ingested.block_max,
+        etag: hex::encode(ingested.summary.md5),
+        checksum: ingested.summary.checksum.clone(),
+    };
     let (view, position) = (&call.view, named.target.position);
     let op = Op::Merge {
         table: Table::Part,
         key: key::part(position, named.upload, number),
-        value: table::encode(row),
+        value: table::encode(&row),
         inline: None,
     };
     let mut guards = vec![named.alive(view)];
@@ -117,7 +116,7 @@ pub(crate) async fn commit(
         guards.extend(ingest::in_time(view, position, ingested.data));
     }
     match ingest::finish(cx, view, position, ingested, guards, vec![op]).await {
-        Ok(Outcome::Applied(_)) => Ok(()),
+        Ok(Outcome::Applied(_)) => Ok(row),
         Ok(Outcome::Refused { guard }) => {
             if sole {
                 ingest::discard(cx, view, position, ingested).await;

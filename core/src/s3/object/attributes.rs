@@ -5,12 +5,12 @@
 use serde::Serialize;
 
 use crate::{
-    checksum::{Algorithm, Checksum},
     s3::{
         call::{Call, Response, Target},
         date,
         egress::manifest_page,
         error::S3Error,
+        multipart::ChecksumXml,
         object::{
             conditions::{self, Current, Verdict},
             get,
@@ -36,30 +36,13 @@ struct Document {
     #[serde(rename = "ETag", skip_serializing_if = "Option::is_none")]
     etag: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    checksum: Option<ChecksumElement>,
+    checksum: Option<ChecksumXml>,
     #[serde(skip_serializing_if = "Option::is_none")]
     object_parts: Option<PartsElement>,
     #[serde(skip_serializing_if = "Option::is_none")]
     storage_class: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     object_size: Option<u64>,
-}
-
-/// One of the elements `ChecksumCRC32` and so on, and the type.
-#[derive(Default, Serialize)]
-struct ChecksumElement {
-    #[serde(rename = "ChecksumCRC32", skip_serializing_if = "Option::is_none")]
-    crc32: Option<String>,
-    #[serde(rename = "ChecksumCRC32C", skip_serializing_if = "Option::is_none")]
-    crc32c: Option<String>,
-    #[serde(rename = "ChecksumCRC64NVME", skip_serializing_if = "Option::is_none")]
-    crc64nvme: Option<String>,
-    #[serde(rename = "ChecksumSHA1", skip_serializing_if = "Option::is_none")]
-    sha1: Option<String>,
-    #[serde(rename = "ChecksumSHA256", skip_serializing_if = "Option::is_none")]
-    sha256: Option<String>,
-    #[serde(rename = "ChecksumType", skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -80,7 +63,7 @@ struct PartElement {
     part_number: u16,
     size: u64,
     #[serde(flatten)]
-    checksum: ChecksumElement,
+    checksum: ChecksumXml,
 }
 
 /// Tells of an object what was asked for.
@@ -111,10 +94,8 @@ pub(crate) async fn get_object_attributes(cx: Cx, call: &Call) -> Result<Respons
     let checksum = meta.checksum.as_ref().filter(|_| wants("Checksum"));
     let document = Document {
         etag: wants("ETag").then(|| meta.etag.clone()),
-        checksum: checksum.map(|checksum| ChecksumElement {
-            kind: Some(checksum.scope.name()),
-            ..element(checksum, parts.map(|parts| parts.count))
-        }),
+        checksum: checksum
+            .map(|checksum| ChecksumXml::of_object(Some(checksum), parts.map(|parts| parts.count))),
         object_parts,
         storage_class: wants("StorageClass").then_some("STANDARD"),
         object_size: wants("ObjectSize").then_some(meta.size),
@@ -185,25 +166,11 @@ async fn page_of_parts(
 }
 
 fn part_element(part: &ManifestPart) -> PartElement {
-    let checksum = part.part.checksum.as_ref();
     PartElement {
         part_number: part.number,
         size: part.part.size,
-        checksum: checksum.map(|checksum| element(checksum, None)).unwrap_or_default(),
+        checksum: ChecksumXml::of_part(part.part.checksum.as_ref()),
     }
-}
-
-fn element(checksum: &Checksum, parts: Option<u16>) -> ChecksumElement {
-    let mut element = ChecksumElement::default();
-    let slot = match checksum.algorithm {
-        Algorithm::Crc32 => &mut element.crc32,
-        Algorithm::Crc32c => &mut element.crc32c,
-        Algorithm::Crc64Nvme => &mut element.crc64nvme,
-        Algorithm::Sha1 => &mut element.sha1,
-        Algorithm::Sha256 => &mut element.sha256,
-    };
-    *slot = Some(checksum.text(parts));
-    element
 }
 
 fn number(call: &Call, header: &'static str, default: u16) -> Result<u16, S3Error> {
