@@ -8,7 +8,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Verdict, commit_local, damaged, pace::Slice, remove, scan_local};
+use super::{Verdict, commit_local, damaged, is_needed, pace::Slice, remove, scan_local};
 use crate::{
     block::{
         Payload,
@@ -20,12 +20,7 @@ use crate::{
     id::{Hash, Position},
     quorum,
     store::{Batch, Guard, Op, Outcome, Read, Table},
-    table::{
-        self,
-        block::{BlockCountRow, BlockErrorRow},
-        key,
-        queue::Job,
-    },
+    table::{self, block::BlockErrorRow, key, queue::Job},
     task::Cx,
     time::Timestamp,
     view::View,
@@ -270,16 +265,6 @@ async fn look(cx: Cx, view: &View, block: Hash, value: &[u8]) -> Result<Looked, 
         Err(PeerError::Disk(reason)) => Ok(Looked::Failed { reason }),
         Err(error) => Err(error),
     }
-}
-
-/// Whether something here refers to the block.
-async fn is_needed(cx: Cx, view: &View, block: Hash) -> Result<bool, PeerError> {
-    let keys = vec![(Table::BlockCount, key::block_count(block))];
-    let Some(value) = quorum::get_local(cx, view, keys).await?.pop().flatten() else {
-        return Ok(false);
-    };
-    let row: BlockCountRow = table::decode(Table::BlockCount, &value).map_err(PeerError::Store)?;
-    Ok(row.refs > 0)
 }
 
 /// The block, from the likeliest node that gives it; or why none does. A node that finds its own copy damaged or missing sees

@@ -35,7 +35,7 @@ use std::{
 
 use crate::{
     effect::PeerError,
-    id::Position,
+    id::{Hash, Position},
     node::{
         control::{Command, Report},
         pace::{Ask, Turn, Work},
@@ -43,6 +43,7 @@ use crate::{
     quorum,
     seed::Seed,
     store::{Batch, Op, Outcome, Read, StoreError, Table},
+    table::{self, block::BlockCountRow, key},
     task::{Cx, Reason, Task},
     time::Instant,
     view::View,
@@ -257,6 +258,16 @@ async fn commit(cx: Cx, view: &View, position: Position, ops: Vec<Op>) -> Result
         Outcome::Applied(_) => Ok(()),
         Outcome::Refused { guard } => panic!("guard {guard} of a batch without guards"),
     }
+}
+
+/// Whether something here refers to the block.
+async fn is_needed(cx: Cx, view: &View, block: Hash) -> Result<bool, PeerError> {
+    let keys = vec![(Table::BlockCount, key::block_count(block))];
+    let Some(value) = quorum::get_local(cx, view, keys).await?.pop().flatten() else {
+        return Ok(false);
+    };
+    let row: BlockCountRow = table::decode(Table::BlockCount, &value).map_err(PeerError::Store)?;
+    Ok(row.refs > 0)
 }
 
 fn remove(table: Table, key: Vec<u8>) -> Op {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Verdict, commit_local, damaged, pace::Slice, remove, rest};
+use super::{Verdict, commit_local, damaged, is_needed, pace::Slice, remove, rest};
 use crate::{
     block::chore::{Chore, ChoreReport, Soundness},
     effect::PeerError,
@@ -16,7 +16,7 @@ use crate::{
     node::pace::Work,
     quorum,
     store::{Batch, Guard, Op, Read, Table},
-    table::{self, block::BlockCountRow, key, queue::Job},
+    table::{self, queue::Job},
     task::Cx,
     time::Timestamp,
     view::View,
@@ -369,15 +369,6 @@ async fn check(cx: Cx, view: &View, block: Hash) -> Result<bool, PeerError> {
 async fn heal(cx: Cx, view: &View, block: Hash) -> Result<(), PeerError> {
     let job = Job::Fetch { block };
     commit_local(cx, view, vec![Op::Enqueue { due: cx.now().wall, job }]).await
-}
-
-async fn is_needed(cx: Cx, view: &View, block: Hash) -> Result<bool, PeerError> {
-    let keys = vec![(Table::BlockCount, key::block_count(block))];
-    let Some(value) = quorum::get_local(cx, view, keys).await?.pop().flatten() else {
-        return Ok(false);
-    };
-    let row: BlockCountRow = table::decode(Table::BlockCount, &value).map_err(PeerError::Store)?;
-    Ok(row.refs > 0)
 }
 
 /// Says how the pass goes, every tenth of the way.

@@ -234,14 +234,28 @@ pub(super) fn block_ref(
     if change == 0 {
         return Ok(());
     }
+    let refs = change_references(body, block, change)?;
+    if change > 0 && refs == 1 && body.stored != Some(block) {
+        // Somebody needs the block, and nobody has brought it: its file may not be here.
+        body.enqueue(body.at, &Job::Fetch { block })?;
+    }
+    Ok(())
+}
+
+/// So many more references to a block, or fewer; how many there are now. Without any, its file is due.
+pub(super) fn change_references(
+    body: &mut Body<'_>,
+    block: Hash,
+    by: i64,
+) -> Result<u64, StoreError> {
     let key = key::block_count(block);
-    let refs = match body.writer.get(Table::BlockCount, &key)? {
+    let counted = match body.writer.get(Table::BlockCount, &key)? {
         Some(value) => table::decode::<BlockCountRow>(Table::BlockCount, &value)?.refs,
         None => 0,
     };
-    let refs = refs.checked_add_signed(change).ok_or_else(|| StoreError::Damaged {
+    let refs = counted.checked_add_signed(by).ok_or_else(|| StoreError::Damaged {
         table: Table::BlockCount,
-        reason: format!("block {block}: {refs} references cannot change by {change}"),
+        reason: format!("block {block}: {counted} references cannot change by {by}"),
     })?;
     let dropped = (refs == 0).then_some(body.at);
     let row = BlockCountRow { refs, dropped };
@@ -249,11 +263,8 @@ pub(super) fn block_ref(
     if refs == 0 {
         let due = body.at.after(body.delays.block);
         body.enqueue(due, &Job::Reap { block })?;
-    } else if change > 0 && refs == 1 && body.stored != Some(block) {
-        // Somebody needs the block, and nobody has brought it: its file may not be here.
-        body.enqueue(body.at, &Job::Fetch { block })?;
     }
-    Ok(())
+    Ok(refs)
 }
 
 /// Removes a row that this node no longer holds, and what is counted for it here.

@@ -11,6 +11,7 @@ use super::{
     Snapshot, StoreError, Table,
     apply::Body,
     digest::{Fingerprint, RowHash, SHARDED, counted_at, fingerprint_key},
+    hook::change_references,
 };
 use crate::{
     id::{BucketId, Hash, Position},
@@ -247,22 +248,8 @@ pub(super) fn correct(body: &mut Body<'_>, correction: &Correction) -> Result<()
 }
 
 fn correct_block(body: &mut Body<'_>, block: Hash, by: i64) -> Result<(), StoreError> {
-    let key = key::block_count(block);
-    let counted = match body.writer.get(Table::BlockCount, &key)? {
-        Some(value) => table::decode::<BlockCountRow>(Table::BlockCount, &value)?.refs,
-        None => 0,
-    };
-    let refs = counted.checked_add_signed(by).ok_or_else(|| StoreError::Damaged {
-        table: Table::BlockCount,
-        reason: format!("block {block}: {counted} references cannot change by {by}"),
-    })?;
-    let dropped = (refs == 0).then_some(body.at);
-    let row = BlockCountRow { refs, dropped };
-    body.writer.put(Table::BlockCount, &key, &table::encode(&row))?;
-    if refs == 0 {
-        let due = body.at.after(body.delays.block);
-        body.enqueue(due, &Job::Reap { block })
-    } else {
-        body.enqueue(body.at, &Job::Fetch { block })
+    match change_references(body, block, by)? {
+        0 => Ok(()),
+        _ => body.enqueue(body.at, &Job::Fetch { block }),
     }
 }
