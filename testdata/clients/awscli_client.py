@@ -49,6 +49,12 @@ url = aws("s3", "presign", f"s3://{BUCKET}/moved").decode().strip()
 check(http("GET", url) == SMALL, "a presigned GET")
 step("presigned GET")
 
+aws("s3", "website", f"s3://{BUCKET}", "--index-document", "index.html", "--error-document", "404.html")
+site = json.loads(aws("s3api", "get-bucket-website", "--bucket", BUCKET))
+check(site == {"IndexDocument": {"Suffix": "index.html"}, "ErrorDocument": {"Key": "404.html"}}, f"the website: {site}")
+aws("s3api", "delete-bucket-website", "--bucket", BUCKET)
+step("website")
+
 os.makedirs(work("tree/deep"), exist_ok=True)
 for number in range(30):
     write(f"tree/deep/{number}", b"x" * number)

@@ -55,6 +55,12 @@ s3cmd("get", "--force", f"s3://{BUCKET}/copy", work("back"))
 check(read(work("back")) == SMALL, "a copy")
 step("copy")
 
+s3cmd("ws-create", "--ws-index=index.html", "--ws-error=404.html", f"s3://{BUCKET}")
+site = s3cmd("ws-info", f"s3://{BUCKET}").decode()
+check("index.html" in site and "404.html" in site, f"the website: {site}")
+s3cmd("ws-delete", f"s3://{BUCKET}")
+step("website")
+
 s3cmd("put", work("small"), work("back"), f"s3://{BUCKET}/gone/")
 s3cmd("del", "--recursive", "--force", f"s3://{BUCKET}/")
 check(s3cmd("ls", "--recursive", f"s3://{BUCKET}") == b"", "nothing is left")
