@@ -2,7 +2,7 @@
 
 use crate::{
     table::access::Permissions,
-    testing::{Ask, Host, KEY_ID},
+    testing::{Ask, Host, KEY_ID, cluster::Cluster},
 };
 
 use super::access::permit;
@@ -73,6 +73,20 @@ fn elements_may_say_their_namespace() {
     let prefixed = "<s3:WebsiteConfiguration xmlns:s3=\"http://s3.amazonaws.com/doc/2006-03-01/\"><s3:IndexDocument>\
         <s3:Suffix>index.html</s3:Suffix></s3:IndexDocument></s3:WebsiteConfiguration>";
     assert_eq!(put(&mut host, prefixed), "200");
+}
+
+#[test]
+fn a_website_is_the_same_at_every_node() {
+    let mut cluster = Cluster::replicated(3);
+    assert_eq!(cluster.ask(0, Ask::put(TARGET, SITE)).outcome(), "200");
+    let expected = include_str!("../../../../testdata/s3/website.xml").trim_end();
+    assert_eq!(cluster.ask(1, Ask::get(TARGET)).text(), expected);
+    // One that was away while it ended hears of that from the others.
+    cluster.down(&[2]);
+    assert_eq!(cluster.ask(1, Ask::new("DELETE", TARGET)).outcome(), "204");
+    cluster.down(&[]);
+    let reply = cluster.ask(2, Ask::get(TARGET));
+    assert_eq!(reply.outcome(), "404 NoSuchWebsiteConfiguration");
 }
 
 #[test]
