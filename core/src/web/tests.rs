@@ -137,6 +137,34 @@ fn an_object_can_send_visitors_elsewhere() {
 }
 
 #[test]
+fn an_object_sends_elsewhere_whoever_asks_for_a_part_of_it_or_knows_it() {
+    let mut host = site(None, &[]);
+    put(&mut host, Ask::put("/bucket/page", "text"));
+    let tag = get(&mut host, "/page").header("etag").expect("a tag").to_owned();
+    for (key, body) in [("page", "text"), ("nothing", "")] {
+        let object = Ask::put(&format!("/bucket/{key}"), body);
+        put(&mut host, object.header("x-amz-website-redirect-location", "/new"));
+        for (name, value) in [
+            ("range", "bytes=0-"),
+            ("range", "bytes=7-"),
+            ("if-none-match", &*tag),
+            ("if-none-match", "*"),
+            ("if-match", "\"other\""),
+        ] {
+            for method in ["GET", "HEAD"] {
+                let ask = Ask::new(method, &format!("/{key}")).to(SITE).header(name, value);
+                let reply = host.browse(ask);
+                assert_eq!(
+                    (reply.status, reply.header("location")),
+                    (301, Some("/new")),
+                    "{key} {name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn parts_and_conditions_are_as_with_s3() {
     let mut host = site(Some("404.html"), &["page.html", "404.html"]);
     let tag = get(&mut host, "/page.html").header("etag").expect("a tag").to_owned();

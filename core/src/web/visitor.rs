@@ -105,16 +105,26 @@ impl Visitor {
             return Err(S3Error::new(Code::KeyTooLongError, "This path is too long."));
         }
         self.call.request.key = Some(key);
-        let response = if self.call.request.op == Operation::HeadObject {
-            Box::pin(get::head_object(cx, &self.call)).await?
+        let answered = if self.call.request.op == Operation::HeadObject {
+            Box::pin(get::head_object(cx, &self.call)).await
         } else {
-            Box::pin(get::get_object(cx, &self.call)).await?
+            Box::pin(get::get_object(cx, &self.call)).await
         };
-        let elsewhere = response.head.headers.iter().find(|(name, _)| name == REDIRECT);
-        Ok(match elsewhere {
-            Some((_, location)) => to(MOVED, location),
-            None => response,
-        })
+        // That it sends visitors elsewhere comes before what they ask of its bytes, and before what they know of it.
+        let elsewhere = match &answered {
+            Ok(response) if response.head.status == 304 => self.elsewhere(cx).await?,
+            Ok(response) => redirect_of(&response.head.headers),
+            Err(error) if is_about_bytes(error) => self.elsewhere(cx).await?,
+            Err(_) => None,
+        };
+        elsewhere.map_or(answered, |location| Ok(to(MOVED, location)))
+    }
+
+    /// Where the object sends visitors, if it does.
+    async fn elsewhere(&self, cx: Cx) -> Result<Option<Vec<u8>>, S3Error> {
+        let stored = Box::pin(get::current(cx, &self.call, &self.call.target(), false)).await?;
+        let meta = stored.row.content.meta().expect("not a tombstone");
+        Ok(redirect_of(&meta.headers))
     }
 
     async fn is_there(&self, cx: Cx, key: Vec<u8>) -> Result<bool, S3Error> {
@@ -142,11 +152,6 @@ impl Visitor {
     async fn failed(mut self, cx: Cx, error: S3Error, visit: &Visit) -> Response {
         log_error(&error, visit);
         let status = error.code.status();
-        if error.code == Code::NotModified {
-            let tell =
-                |response: Response, (name, value): &(String, String)| response.header(name, value);
-            return error.headers.iter().fold(Response::empty(status), tell);
-        }
         match rule::after(&self.website, &self.asked, status, &self.host) {
             Some(Action::Redirect { status, location }) => to(status, location),
             Some(Action::Serve { status, key }) => match self.instead(cx, status, key).await {
@@ -176,6 +181,17 @@ impl Visitor {
             }
         }
     }
+}
+
+/// The value of the field that sends visitors elsewhere.
+fn redirect_of<V: AsRef<[u8]>>(headers: &[(String, V)]) -> Option<Vec<u8>> {
+    let found = headers.iter().find(|(name, _)| name == REDIRECT);
+    found.map(|(_, location)| location.as_ref().to_vec())
+}
+
+/// Whether an object is there, and cannot be had as it was asked for.
+fn is_about_bytes(error: &S3Error) -> bool {
+    matches!(error.code, Code::InvalidRange | Code::PreconditionFailed)
 }
 
 /// Sends a visitor elsewhere.
