@@ -12,7 +12,7 @@ use crate::{
         plan, quickstart,
         trouble::Trouble,
     },
-    node::{ADMIN_CONNECTIONS, Api, Contact},
+    node::{ADMIN_CONNECTIONS, Api, Contact, REQUESTS_MAX},
     view::Config,
 };
 
@@ -64,8 +64,9 @@ impl Setup {
 
     /// How many connections of clients an API may have; one more is answered with 503.
     pub fn connections(&self, api: Api, bounds: &Bounds) -> usize {
-        // Visitors of websites are anybody: however many come, most connections are left to those who have keys.
-        let visitors = bounds.connections / 4;
+        // Visitors of websites are anybody: however many come, and however slowly they read, most connections and most of the
+        // requests in flight are left to those who have keys. A connection has one request in flight at most.
+        let visitors = (bounds.connections / 4).min(REQUESTS_MAX / 4);
         match api {
             Api::S3 if self.web.is_none() => bounds.connections,
             Api::S3 => CONNECTIONS_MIN.max(bounds.connections - visitors),
@@ -169,7 +170,7 @@ mod tests {
             let bounds = bounds(files, 1 << 30, 4);
             [Api::S3, Api::Web, Api::Admin].map(|api| setup.connections(api, &bounds))
         };
-        assert_eq!(of(&with, 1 << 20), [6144, 2048, 64]);
+        assert_eq!(of(&with, 1 << 20), [7680, 512, 64]);
         assert_eq!(of(&without, 1 << 20)[0], 8192);
         assert_eq!(of(&with, 144), [16, 4, 64], "however few there are");
     }
