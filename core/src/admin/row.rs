@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Rows that are read at a time.
-const PAGE: usize = 1000;
+const PAGE: usize = quorum::FULL_COPY_PAGE;
 
 /// A row that people make and delete.
 pub(super) trait Subject: Row {

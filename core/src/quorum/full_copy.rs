@@ -17,6 +17,10 @@ use crate::{
     view::View,
 };
 
+/// Rows that are asked of others in one message. A bucket's row has 200 KiB at most, with all the settings that there may be: so
+/// many fit into a message ([`MESSAGE_MAX`](crate::wire::limits::MESSAGE_MAX)).
+pub const FULL_COPY_PAGE: usize = 256;
+
 /// Asks the own node, which has a full copy of the tables that are not sharded. It may lag behind: before somebody is told that
 /// something is not there, ask [`confirm`].
 pub async fn read_local(cx: Cx, view: &View, read: Read) -> Result<Answer, PeerError> {
@@ -45,7 +49,7 @@ pub async fn confirm(
         return get_local(cx, view, keys).await;
     }
     let mut values = Vec::with_capacity(keys.len());
-    for some in keys.chunks(Read::ROWS_MAX) {
+    for some in keys.chunks(FULL_COPY_PAGE) {
         values.extend(confirm_page(cx, view, some.to_vec()).await?);
     }
     Ok(values)

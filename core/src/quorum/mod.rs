@@ -22,8 +22,8 @@ pub use ballot::{Change, change, release};
 pub use blocks::{load_block, look_at, store_block};
 pub use edit::edit;
 pub use full_copy::{
-    confirm, get_local, read_local, scan_confirmed, write_full_copy, write_full_copy_at,
-    write_full_copy_everywhere,
+    FULL_COPY_PAGE, confirm, get_local, read_local, scan_confirmed, write_full_copy,
+    write_full_copy_at, write_full_copy_everywhere,
 };
 pub use list::{list, list_among};
 pub use read::{read, settle};
