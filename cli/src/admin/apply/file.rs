@@ -48,6 +48,15 @@ pub struct Key {
     pub import: Option<(String, PathBuf)>,
 }
 
+/// A website. What is not named stays as it is, or is as the cluster's configuration says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Site {
+    /// The object that answers for a folder.
+    pub index: Option<String>,
+    /// The object that is shown for an error; none within is Mews's own page.
+    pub error: Option<Option<String>>,
+}
+
 /// A bucket.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
@@ -59,8 +68,8 @@ pub struct Bucket {
     pub max_size: Option<Option<u64>>,
     /// The most objects; none within is no bound.
     pub max_objects: Option<Option<u64>>,
-    /// Index and error document; none within is no website.
-    pub website: Option<Option<(String, Option<String>)>>,
+    /// How it is a website; none within is not at all.
+    pub website: Option<Option<Site>>,
     /// What everybody may read: objects whose keys begin so, or all if there are no beginnings; none within is nothing.
     pub public: Option<Option<BTreeSet<String>>>,
     /// What keys may do: read, write, be an owner; by their names.
@@ -321,14 +330,10 @@ impl Reader<'_> {
         }
     }
 
-    fn website(
-        &mut self,
-        at: &str,
-        value: Option<&Value<'_>>,
-    ) -> Option<Option<(String, Option<String>)>> {
+    fn website(&mut self, at: &str, value: Option<&Value<'_>>) -> Option<Option<Site>> {
         let value = value?;
         match value.get_ref().as_bool() {
-            Some(true) => return Some(Some(("index.html".to_owned(), None))),
+            Some(true) => return Some(Some(Site::default())),
             Some(false) => return Some(None),
             None => {}
         }
@@ -339,7 +344,7 @@ impl Reader<'_> {
         self.strangers(&format!("{at}.website"), table, &["index", "error"]);
         let index = self.string("index", table.get("index"));
         let error = self.string("error", table.get("error"));
-        Some(Some((index.unwrap_or_else(|| "index.html".to_owned()), error)))
+        Some(Some(Site { index, error: error.map(|key| (key != "none").then_some(key)) }))
     }
 
     fn public(&mut self, at: &str, value: Option<&Value<'_>>) -> Option<Option<BTreeSet<String>>> {
@@ -454,7 +459,7 @@ mod tests {
         assert_eq!(photos.local_aliases["phone"], ["mine"]);
         assert_eq!(photos.max_size, Some(Some(200_000_000_000)));
         assert_eq!(photos.max_objects, Some(None));
-        let site = ("index.html".to_owned(), Some("404.html".to_owned()));
+        let site = Site { index: None, error: Some(Some("404.html".to_owned())) };
         assert_eq!(photos.website, Some(Some(site)));
         let shared = ["img/", "doc/"].map(str::to_owned);
         assert_eq!(photos.public, Some(Some(shared.into())));

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use self::{
     file::{PERMISSIONS, Wanted},
-    plan::{Change, Found},
+    plan::{Change, Documents, Found},
 };
 use super::{
     Client, Done, Failure, find,
@@ -24,7 +24,7 @@ use crate::page::Page;
     subcommand,
     name = "apply",
     example = "  {command_name} -f cluster.toml --diff && echo nothing to do\n  {command_name} -f cluster.toml",
-    note = "The file:\n\n  [layout]\n  replication_factor = 3\n  zone_redundancy = \"maximum\"          # or a number\n  [layout.nodes.attic]                 # a host's name, or the beginning of an id\n  zone = \"home\"\n  capacity = \"2T\"                      # or gateway = true\n  tags = [\"ssd\"]\n\n  [keys.phone]\n  create_bucket = true\n  expires = 2030-01-31                 # or a time, or \"never\"\n  [keys.old]                           # taken over from another store\n  id = \"AKIAIOSFODNN7EXAMPLE\"\n  secret_file = \"old.secret\"           # beside this file\n\n  [buckets.photos]\n  aliases = [\"pictures\"]\n  local_aliases = {{ phone = [\"mine\"] }}  # names that single keys have for it\n  max_size = \"200G\"                    # or \"none\"\n  max_objects = 1000000\n  website = {{ index = \"index.html\", error = \"404.html\" }}   # or false\n  public = {{ prefixes = [\"shared/\"] }}                      # everybody may read these; or true, or false\n  allow = {{ phone = [\"read\", \"write\"], old = [] }}         # read, write, owner; exactly these",
+    note = "The file:\n\n  [layout]\n  replication_factor = 3\n  zone_redundancy = \"maximum\"          # or a number\n  [layout.nodes.attic]                 # a host's name, or the beginning of an id\n  zone = \"home\"\n  capacity = \"2T\"                      # or gateway = true\n  tags = [\"ssd\"]\n\n  [keys.phone]\n  create_bucket = true\n  expires = 2030-01-31                 # or a time, or \"never\"\n  [keys.old]                           # taken over from another store\n  id = \"AKIAIOSFODNN7EXAMPLE\"\n  secret_file = \"old.secret\"           # beside this file\n\n  [buckets.photos]\n  aliases = [\"pictures\"]\n  local_aliases = {{ phone = [\"mine\"] }}  # names that single keys have for it\n  max_size = \"200G\"                    # or \"none\"\n  max_objects = 1000000\n  website = {{ index = \"index.html\", error = \"404.html\" }}   # or true, or false\n  public = {{ prefixes = [\"shared/\"] }}                      # everybody may read these; or true, or false\n  allow = {{ phone = [\"read\", \"write\"], old = [] }}         # read, write, owner; exactly these",
     error_code(0, "It is as the file says."),
     error_code(1, "Failed; with --diff also: something would change."),
     error_code(2, "The command line or the file makes no sense.")
@@ -239,7 +239,7 @@ impl<'a> Maker<'a> {
             Change::Website { bucket, site, .. } => {
                 let access = match site {
                     None => json!({ "enabled": false }),
-                    Some((index, error)) => json!({
+                    Some(Documents { index, error }) => json!({
                         "enabled": true, "indexDocument": index, "errorDocument": error,
                     }),
                 };

@@ -10,7 +10,7 @@ use mews_core::{placement::explain::Bytes, s3::date};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::file::{Bucket, PERMISSIONS, Role, Wanted};
+use super::file::{Bucket, PERMISSIONS, Role, Site, Wanted};
 use crate::admin::{
     Failure,
     bucket::site,
@@ -56,7 +56,7 @@ pub enum Change {
     /// How much fits in: both bounds, as they shall be.
     Quotas { bucket: String, max_size: Option<u64>, max_objects: Option<u64> },
     /// Whether it is a website: its index and error documents. And the rules that it has, which stay, or go with it.
-    Website { bucket: String, site: Option<(String, Option<String>)>, rules: usize },
+    Website { bucket: String, site: Option<Documents>, rules: usize },
     /// What everybody may read: objects whose keys begin so, or all; none is nothing.
     Public { bucket: String, prefixes: Option<BTreeSet<String>> },
     /// What a key gets.
@@ -69,6 +69,30 @@ fn granted(permissions: [bool; 3]) -> String {
     let verbs = ["read", "write", "own"].into_iter().zip(permissions);
     let verbs: Vec<&str> = verbs.filter(|(_, is)| *is).map(|(verb, _)| verb).collect();
     verbs.join(", ")
+}
+
+/// The documents of a website.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Documents {
+    /// The one that answers for a folder. None is what the cluster's configuration says.
+    pub index: Option<String>,
+    /// The one that is shown for an error.
+    pub error: Option<String>,
+}
+
+impl Documents {
+    /// Those that a website has.
+    fn of(config: &Value) -> Self {
+        let named = |name: &str| config[name].as_str().map(str::to_owned);
+        Self { index: named("indexDocument"), error: named("errorDocument") }
+    }
+
+    /// Those that it shall have: what the file does not name stays.
+    fn filled(wanted: &Site, config: &Value) -> Self {
+        let Self { index, error } = Self::of(config);
+        let Site { index: new_index, error: new_error } = wanted.clone();
+        Self { index: new_index.or(index), error: new_error.unwrap_or(error) }
+    }
 }
 
 impl fmt::Display for Change {
@@ -118,8 +142,9 @@ impl fmt::Display for Change {
                     write!(f, ", and loses its {}", site::many(*rules))
                 }
             }
-            Self::Website { bucket, site: Some((index, error)), .. } => {
-                write!(f, "~ bucket {bucket} is a website, index {index}")?;
+            Self::Website { bucket, site: Some(Documents { index, error }), .. } => {
+                write!(f, "~ bucket {bucket} is a website")?;
+                index.as_ref().map_or(Ok(()), |index| write!(f, ", index {index}"))?;
                 error.as_ref().map_or(Ok(()), |error| write!(f, ", errors {error}"))
             }
             Self::Public { bucket, prefixes: None } => {
@@ -208,12 +233,11 @@ fn bucket_changes(name: &str, wanted: &Bucket, all: &Found) -> Result<Vec<Change
     if (max_size, max_objects) != quotas {
         changes.push(Change::Quotas { bucket: name.clone(), max_size, max_objects });
     }
-    let site = (found["websiteAccess"] == true).then(|| {
-        let config = &found["websiteConfig"];
-        (text(&config["indexDocument"]), config["errorDocument"].as_str().map(str::to_owned))
-    });
-    if let Some(wanted) = wanted.website.clone().filter(|wanted| *wanted != site) {
-        let config = &found["websiteConfig"];
+    let config = &found["websiteConfig"];
+    let site = (found["websiteAccess"] == true).then(|| Documents::of(config));
+    let website = wanted.website.as_ref();
+    let website = website.map(|site| site.as_ref().map(|site| Documents::filled(site, config)));
+    if let Some(wanted) = website.filter(|wanted| *wanted != site) {
         if let (Some(_), Some(host)) = (&wanted, site::moved(config)) {
             return Err(Failure::Failed(format!(
                 "the website {name} sends every request to {host}. End that first: mews bucket website {name} --deny"
@@ -368,7 +392,7 @@ mod tests {
             "~ bucket photos is also called pictures",
             "~ bucket photos is called mine by phone",
             "~ bucket photos holds at most 9.3 GiB",
-            "~ bucket photos is a website, index index.html",
+            "~ bucket photos is a website",
             "~ bucket photos: everybody may read objects whose keys begin with doc/, img/",
             "~ bucket photos: phone may read, write",
         ];
@@ -450,6 +474,24 @@ mod tests {
     }
 
     #[test]
+    fn a_website_keeps_the_documents_that_are_not_named() {
+        let mut found = as_wanted();
+        let bucket = found.buckets.get_mut("photos").expect("it is there");
+        bucket["websiteConfig"] =
+            json!({ "indexDocument": "main.html", "errorDocument": "oops.html" });
+        let said = |website: &str| {
+            let wanted = file::read(&format!("[buckets.photos]\nwebsite = {website}\n"));
+            let changes = changes(&wanted.expect("it is right"), &found).expect("they can be made");
+            changes.iter().map(Change::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(said("true"), [""; 0]);
+        assert_eq!(said("{ index = \"main.html\" }"), [""; 0]);
+        let new = ["~ bucket photos is a website, index new.html, errors oops.html"];
+        assert_eq!(said("{ index = \"new.html\" }"), new);
+        assert_eq!(said("{ error = \"none\" }"), ["~ bucket photos is a website, index main.html"]);
+    }
+
+    #[test]
     fn a_website_keeps_its_rules_unless_it_is_none_any_more() {
         let mut found = as_wanted();
         let bucket = found.buckets.get_mut("photos").expect("it is there");
@@ -463,7 +505,8 @@ mod tests {
 
     #[test]
     fn a_redirect_of_everything_is_not_ended_by_a_file() {
-        let wanted = file::read(FILE).expect("it is right");
+        let site = "[buckets.photos]\nwebsite = { index = \"index.html\" }\n";
+        let wanted = file::read(site).expect("it is right");
         let mut found = as_wanted();
         let bucket = found.buckets.get_mut("photos").expect("it is there");
         let all = json!({ "HostName": "o.example" });

@@ -53,7 +53,7 @@ pub fn run(keeper: &Keeper) {
         "~ bucket videos is also called films",
         "~ bucket videos is called roll by camera",
         "~ bucket videos holds at most 10.0 GiB",
-        "~ bucket videos is a website, index index.html, errors 404.html",
+        "~ bucket videos is a website, errors 404.html",
         "~ bucket videos: everybody may read objects whose keys begin with trailers/",
         "~ bucket videos: camera may read, write",
         "~ bucket videos: moved may read",
