@@ -27,21 +27,26 @@ pub(super) struct Contest {
     pub(super) body: Vec<u8>,
 }
 
-/// The bucket that both are about, by the name that they call it.
+/// The bucket that both are about.
 #[derive(Clone, Copy)]
-pub(super) struct Bucket(pub(super) &'static str);
+pub(super) struct Bucket {
+    /// The name that they call it by.
+    pub(super) name: &'static str,
+    /// Others that are there whatever becomes of it.
+    pub(super) others: &'static [&'static str],
+}
 
 impl Bucket {
     pub(super) fn delete(self) -> Ask {
-        Ask::new("DELETE", &format!("/{}", self.0))
+        Ask::new("DELETE", &format!("/{}", self.name))
     }
 
     pub(super) fn put(self, key: &str, body: impl Into<bytes::Bytes>) -> Ask {
-        Ask::put(&format!("/{}/{key}", self.0), body)
+        Ask::put(&format!("/{}/{key}", self.name), body)
     }
 
     fn get(self, cluster: &mut Cluster, at: usize) -> Result<Vec<u8>, String> {
-        get_at(cluster, at, &format!("/{}/k", self.0))
+        get_at(cluster, at, &format!("/{}/k", self.name))
     }
 
     /// Both have ended: one of the two has come to pass, and every node says so. Whether it is the object.
@@ -73,9 +78,14 @@ impl Bucket {
             let refused = cluster.ask(at, self.put("k", "x")).outcome();
             assert_eq!(refused, "404 NoSuchBucket", "{what} at {at}");
             let listed = cluster.ask(at, Ask::get("/"));
-            assert!(!listed.elements("Name").contains(&self.0), "{what} at {at}");
+            let names = listed.elements("Name");
+            assert!(!names.iter().any(|name| name.contains(self.name)), "{names:?} {what} at {at}");
+            assert!(
+                self.others.iter().all(|other| names.contains(other)),
+                "{names:?} {what} at {at}"
+            );
         }
-        let created = cluster.ask(1, Ask::put(&format!("/{}", self.0), "")).outcome();
+        let created = cluster.ask(1, Ask::put(&format!("/{}", self.name), "")).outcome();
         assert_eq!(created, "200", "{what}");
         assert_eq!(self.get(cluster, 0), Err("404 NoSuchKey".to_owned()), "{what}");
         assert_eq!(cluster.ask(1, self.put("k", "again")).outcome(), "200", "{what}");
@@ -127,7 +137,7 @@ impl Bucket {
                     assert_eq!(self.get(&mut cluster, other), Ok(b"x".to_vec()), "{what}");
                     let again = cluster.ask(other, self.delete()).outcome();
                     assert_eq!(again, "409 BucketNotEmpty", "{what}");
-                    let path = format!("/{}/k", self.0);
+                    let path = format!("/{}/k", self.name);
                     assert_eq!(cluster.ask(next, Ask::new("DELETE", &path)).status, 204, "{what}");
                     assert_eq!(cluster.ask(other, self.delete()).outcome(), "204", "{what}");
                 }

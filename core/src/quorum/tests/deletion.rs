@@ -11,7 +11,7 @@ use crate::testing::{
     cluster::{Cluster, Session, layout},
 };
 
-const BUCKET: Bucket = Bucket("bucket");
+const BUCKET: Bucket = Bucket { name: "bucket", others: &[] };
 
 /// What makes the object `k` in a race: its size decides how.
 #[derive(Clone, Copy, Debug)]

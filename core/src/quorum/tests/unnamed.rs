@@ -10,12 +10,12 @@ use super::{
 use crate::testing::{KEY_ID, cluster::Cluster};
 
 /// What the key calls it.
-const MINE: Bucket = Bucket("mine");
+const MINE: Bucket = Bucket { name: "mine", others: &["bucket"] };
 
 /// Adds the bucket.
 fn with_bucket(mut cluster: Cluster) -> Cluster {
     let allow = json!({ "read": true, "write": true, "owner": true });
-    let local = json!({ "accessKeyId": KEY_ID, "alias": MINE.0, "allow": allow });
+    let local = json!({ "accessKeyId": KEY_ID, "alias": MINE.name, "allow": allow });
     cluster.admin(0, "CreateBucket", &json!({ "localAlias": local })).ok();
     cluster
 }
