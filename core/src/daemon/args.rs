@@ -142,7 +142,7 @@ pub struct Quickstart {
     /// address for other nodes (default 127.0.0.1:3901)
     #[argh(option, default = "local(3901)")]
     pub rpc_addr: SocketAddr,
-    /// address of websites (default 127.0.0.1:3902)
+    /// address of websites (default 127.0.0.1:3902, or none if that is taken)
     #[argh(option)]
     pub web_addr: Option<SocketAddr>,
     /// address of the Admin API (default 127.0.0.1:3903)

@@ -2,7 +2,9 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketWebsite.html>
 //!
-//! What could never be done is refused here, when it is set, not ignored when somebody visits.
+//! What could never be done is refused here, when it is set, not ignored when somebody visits. A rule for a status that a website does
+//! not answer with, such as the 403 that one on AWS gives for what is not there, is taken: the settings of such a one are to be
+//! carried over, and the rule has nothing to do here.
 
 use std::fmt;
 

@@ -161,7 +161,7 @@ pub struct BucketWebsite {
     /// serve it no longer
     #[argh(switch)]
     pub deny: bool,
-    /// the object that answers for a folder (default index.html)
+    /// the object that answers for a folder (default: the one it has, or the configuration's)
     #[argh(option, short = 'i', arg_name = "object")]
     pub index: Option<String>,
     /// the object that is shown for an error, or none

@@ -208,7 +208,7 @@ fn config(
     Config {
         region: region.unwrap_or(defaults.region),
         region_strict: strict.unwrap_or(defaults.region_strict),
-        root_domain: s3.and_then(|table| root_domain(reader, table, "[s3_api]")),
+        root_domain: s3.and_then(|table| root_domain(reader, table, "[s3_api]", "s3.example.org")),
         web: web.map(|table| websites(reader, table)).unwrap_or_default(),
         block_size: block_size(reader, top).unwrap_or(defaults.block_size),
         compression: compression(reader, top).unwrap_or(defaults.compression),
@@ -258,18 +258,28 @@ fn websites(reader: &mut Reader<'_>, table: Table<'_, '_>) -> Web {
         Some(value)
     });
     Web {
-        root_domain: root_domain(reader, table, "[s3_web]"),
+        root_domain: root_domain(reader, table, "[s3_web]", "web.example.org"),
         index: index.unwrap_or(defaults.index),
     }
 }
 
 /// A domain without its leading dot, which Garage's files have.
-fn root_domain(reader: &mut Reader<'_>, table: Table<'_, '_>, section: &str) -> Option<String> {
+fn root_domain(
+    reader: &mut Reader<'_>,
+    table: Table<'_, '_>,
+    section: &str,
+    example: &str,
+) -> Option<String> {
     let At { line, value } = reader.string(table, "root_domain")?;
     let domain = value.strip_prefix('.').unwrap_or(&value).to_ascii_lowercase();
     let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
     if domain.is_empty() || domain.ends_with('.') || !domain.bytes().all(letter) {
-        reader.wrong(line, format!("{section} root_domain must be a domain, such as \"s3.example.org\"; it is \"{value}\""));
+        reader.wrong(
+            line,
+            format!(
+                "{section} root_domain must be a domain, such as \"{example}\"; it is \"{value}\""
+            ),
+        );
         return None;
     }
     Some(domain)
