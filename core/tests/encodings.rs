@@ -15,8 +15,8 @@ use mews_core::{
     table::{
         CounterRow,
         access::{
-            AccessKeyRow, AliasRow, BucketRow, Lww, Permissions, Protocol, PublicRead, Quotas,
-            RedirectAll, Replace, RoutingRule, Website,
+            AccessKeyRow, AliasRow, BucketRow, CorsMethod, CorsRule, Lww, Permissions, Protocol,
+            PublicRead, Quotas, RedirectAll, Replace, RoutingRule, Website,
         },
         block::{BlockCountRow, BlockErrorRow, BlockListRow, BlockRefRow, FetchRow},
         decode, encode,
@@ -197,6 +197,22 @@ fn routed() -> Website {
     Website { rules: vec![whole, some, plain], ..website(None) }
 }
 
+/// A rule that says everything that one can say, and one that says as little as it may.
+fn cors() -> Vec<CorsRule> {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    use CorsMethod::{Delete, Get, Head, Post, Put};
+    let whole = CorsRule {
+        id: Some("uploads".to_owned()),
+        origins: texts(&["https://*.example.org", "https://example.org"]),
+        methods: vec![Get, Put, Post, Delete, Head],
+        headers: texts(&["x-amz-*"]),
+        expose: texts(&["ETag"]),
+        max_age: Some(3600),
+    };
+    let bare = CorsRule { origins: texts(&["*"]), methods: vec![Get], ..CorsRule::default() };
+    vec![whole, bare]
+}
+
 fn access(samples: &mut Samples) {
     samples.check(Table::Alias, "alias.taken", &AliasRow { bucket: lww(Some(BUCKET)) });
     samples.check(Table::Alias, "alias.free", &AliasRow { bucket: lww(None) });
@@ -230,8 +246,9 @@ fn access(samples: &mut Samples) {
     let whole = BucketRow { public_read: public(BTreeSet::new()), ..bucket.clone() };
     samples.check(Table::Bucket, "bucket.public", &whole);
     let prefixes = BTreeSet::from(["img/".to_owned()]);
-    let part = BucketRow { public_read: public(prefixes), ..bucket };
+    let part = BucketRow { public_read: public(prefixes), ..bucket.clone() };
     samples.check(Table::Bucket, "bucket.public.part", &part);
+    samples.check(Table::Bucket, "bucket.cors", &BucketRow { cors: lww(cors()), ..bucket });
     let permissions = Permissions { read: true, write: false, owner: true };
     let key = AccessKeyRow {
         created: Timestamp(1_700_000_000_000),

@@ -119,6 +119,23 @@ except ClientError as error:
     check(error.response["Error"]["Code"] == "NoSuchWebsiteConfiguration", f"no website: {error}")
 step("website")
 
+PAGE = "https://app.example"
+rules = [{
+    "ID": "app", "AllowedOrigins": [PAGE], "AllowedMethods": ["GET", "PUT"], "AllowedHeaders": ["content-*"],
+    "ExposeHeaders": ["ETag"], "MaxAgeSeconds": 600,
+}]
+s3.put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": rules})
+check(s3.get_bucket_cors(Bucket=BUCKET)["CORSRules"] == rules, "the rules for other websites' pages")
+put = s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "page"})
+http("OPTIONS", put, headers={"Origin": PAGE, "Access-Control-Request-Method": "PUT"})
+http("PUT", put, data=b"from a page", headers={"Origin": PAGE})
+s3.delete_bucket_cors(Bucket=BUCKET)
+try:
+    check(False, f"there are still rules: {s3.get_bucket_cors(Bucket=BUCKET)}")
+except ClientError as error:
+    check(error.response["Error"]["Code"] == "NoSuchCORSConfiguration", f"no rules: {error}")
+step("cors")
+
 for number in range(30):
     s3.put_object(Bucket=BUCKET, Key=f"gone/{number}", Body=b"")
 keys = [{"Key": o["Key"]} for o in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]

@@ -21,6 +21,7 @@ use crate::{
             delete::{self, Deletion},
             name,
         },
+        cors::config,
         request::KEY_MAX,
     },
     table::access::{AccessKeyRow, BucketRow, Lww, Permissions, PublicRead, Quotas},
@@ -124,13 +125,14 @@ async fn info_among(
     let website = bucket.website.value.as_ref().map(website::show);
     let Quotas { max_size, max_objects } = bucket.quotas.value;
     let public = bucket.public_read.value.as_ref();
+    let cors: Vec<_> = bucket.cors.value.iter().map(config::Rule::from).collect();
     Ok(json!({
         "id": id.to_string(),
         "created": row::date(bucket.created),
         "globalAliases": bucket.names().collect::<Vec<_>>(),
         "websiteAccess": website.is_some(),
         "websiteConfig": website,
-        "corsRules": null,
+        "corsRules": (!cors.is_empty()).then_some(cors),
         "lifecycleRules": null,
         "keys": keys.iter().filter_map(key).collect::<Vec<_>>(),
         "objects": usage.objects,
@@ -206,7 +208,7 @@ pub(super) struct Update {
     website_access: Option<WebsiteAccess>,
     quotas: Option<NewQuotas>,
     public_read: Option<NewPublicRead>,
-    cors_rules: Option<Vec<Value>>,
+    cors_rules: Option<Vec<config::Rule>>,
     lifecycle_rules: Option<Vec<Value>>,
 }
 
@@ -253,10 +255,11 @@ fn unless_empty(rules: Option<Vec<Value>>, what: &str) -> Result<(), Error> {
 
 /// UpdateBucket.
 pub(super) async fn update(cx: Cx, view: &View, id: &str, update: Update) -> Result<Value, Error> {
-    unless_empty(update.cors_rules, "`corsRules`")?;
     unless_empty(update.lifecycle_rules, "`lifecycleRules`")?;
     let site = update.website_access.map(WebsiteAccess::parse).transpose()?;
     let public = update.public_read.map(NewPublicRead::parse).transpose()?;
+    let cors = update.cors_rules.map(config::parse).transpose();
+    let cors = cors.map_err(|invalid| Error::bad(format!("`corsRules`: {invalid}")))?;
     let quotas =
         update.quotas.map(|NewQuotas { max_size, max_objects }| Quotas { max_size, max_objects });
     let (bucket, now) = (row::bucket_id(id)?, cx.now().wall);
@@ -273,6 +276,10 @@ pub(super) async fn update(cx: Cx, view: &View, id: &str, update: Update) -> Res
         if let Some(value) = public.as_ref().filter(|public| **public != stored.public_read.value) {
             let at = Stamp::past(now, stored.public_read.at);
             new.public_read = Lww { at, value: value.clone() };
+        }
+        if let Some(value) = cors.as_ref().filter(|cors| **cors != stored.cors.value) {
+            let at = Stamp::past(now, stored.cors.at);
+            new.cors = Lww { at, value: value.clone() };
         }
         Ok((new != *stored).then_some(new))
     })

@@ -3,7 +3,7 @@
 use super::{
     auth,
     call::Bucket,
-    date,
+    cors, date,
     error::{Code, S3Error},
     request::{Operation, Request},
 };
@@ -44,7 +44,9 @@ impl Needs {
     /// What `op` needs of the bucket that it names.
     pub fn of(op: Operation) -> Self {
         match op {
-            Operation::ListBuckets | Operation::Unsupported { .. } => Self::Signature,
+            Operation::ListBuckets | Operation::Options | Operation::Unsupported { .. } => {
+                Self::Signature
+            }
             Operation::CreateBucket => Self::CreateBucket,
             Operation::HeadBucket
             | Operation::GetBucketLocation
@@ -52,7 +54,10 @@ impl Needs {
             Operation::DeleteBucket
             | Operation::GetBucketWebsite
             | Operation::PutBucketWebsite
-            | Operation::DeleteBucketWebsite => Self::Owner,
+            | Operation::DeleteBucketWebsite
+            | Operation::GetBucketCors
+            | Operation::PutBucketCors
+            | Operation::DeleteBucketCors => Self::Owner,
             Operation::ListObjects
             | Operation::ListObjectsV2
             | Operation::GetObject
@@ -109,12 +114,15 @@ pub fn check(
 
 /// Whether anything of this kind may be public.
 pub fn is_for_everybody(op: Operation) -> bool {
-    matches!(op, Operation::GetObject | Operation::HeadObject)
+    matches!(op, Operation::GetObject | Operation::HeadObject | Operation::Options)
 }
 
-/// Checks that a request which nobody has signed may be done: it reads an object that is public. Which buckets there are, it does
-/// not learn.
+/// Checks that a request which nobody has signed may be done: it reads an object that is public, or asks for what pages of other
+/// websites may do. Which buckets there are, it does not learn.
 pub fn check_unsigned(request: &Request, bucket: Option<&Bucket>) -> Result<(), S3Error> {
+    if request.op == Operation::Options {
+        return cors::ask::check_preflight(request, bucket);
+    }
     let public = bucket.and_then(|bucket| bucket.row.public_read.value.as_ref());
     let covered =
         public.zip(request.key.as_deref()).is_some_and(|(public, key)| public.covers(key));
@@ -257,12 +265,27 @@ pub async fn bucket_named(
     sought(cx, view, key, name, |bucket| bucket.permissions.read).await
 }
 
-/// A bucket that is served as a website, by the name that all share.
-pub async fn website_named(cx: Cx, view: &View, name: &str) -> Result<Option<Bucket>, PeerError> {
+/// A bucket that is served as a website, by the name that all share. Unless what this node knows of it will do, the others are asked.
+pub async fn website_named(
+    cx: Cx,
+    view: &View,
+    name: &str,
+    will_do: impl Fn(&Bucket) -> bool,
+) -> Result<Option<Bucket>, PeerError> {
     let is_website = |bucket: &Bucket| bucket.row.website.value.is_some();
-    // A key that nobody has: it has no names of its own.
-    let found = sought(cx, view, &AccessKeyRow::default(), name, is_website).await?;
+    let will_do = |bucket: &Bucket| is_website(bucket) && will_do(bucket);
+    let found = sought(cx, view, &nobody(), name, will_do).await?;
     Ok(found.filter(is_website))
+}
+
+/// A bucket by the name that all share, as this node knows it.
+pub(super) async fn known(cx: Cx, view: &View, name: &str) -> Result<Option<Bucket>, PeerError> {
+    named(cx, view, &nobody(), name, Rows::Own).await
+}
+
+/// A key that nobody has: it has no names of its own.
+fn nobody() -> AccessKeyRow {
+    AccessKeyRow::default()
 }
 
 /// A bucket by its name. The own copy may lag behind: unless it has one that will do, the others are asked.

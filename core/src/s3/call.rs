@@ -4,8 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{auth::Verified, egress::Egress, error::S3Error, intake::Intake, request::Request};
+use super::{
+    auth::Verified,
+    egress::Egress,
+    error::{Code, S3Error},
+    intake::Intake,
+    request::Request,
+};
 use crate::{
+    checksum::Algorithm,
     http::ResponseHead,
     id::{BucketId, Position},
     quorum,
@@ -70,6 +77,25 @@ impl Call {
     pub fn target(&self) -> Target {
         let key = self.request.key.as_deref().expect("an operation on an object has a key");
         self.bucket().target(key)
+    }
+
+    /// Checks that there is something to check the request's document by: AWS takes some only so.
+    pub fn require_digest(&self) -> Result<(), S3Error> {
+        let head = &self.request.head;
+        let checksum = head.headers.iter().any(|(name, _)| Algorithm::from_header(name).is_some());
+        let trailer = head.all("x-amz-trailer").any(|names| {
+            names.split(|byte| *byte == b',').any(|name| {
+                let name = String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase();
+                Algorithm::from_header(&name).is_some()
+            })
+        });
+        if checksum || trailer || head.get("content-md5").is_some() {
+            return Ok(());
+        }
+        Err(S3Error::new(
+            Code::InvalidRequest,
+            "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
+        ))
     }
 
     /// Tells the shell how to decode and check the request's body. Before the first pull, and once.

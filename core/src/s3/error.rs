@@ -42,12 +42,16 @@ macro_rules! codes {
 codes! {
     /// The key may not do this, or the request carries no signature.
     AccessDenied = 403,
+    /// No rule of the bucket allows the page of another website to ask for this.
+    AccessForbidden = 403,
     /// The `Authorization` header is of the right kind, but cannot be read or is for another region, service or day.
     AuthorizationHeaderMalformed = 400,
     /// The same for a presigned URL's parameters.
     AuthorizationQueryParametersError = 400,
     /// A digest or checksum that the client sent is not that of the bytes.
     BadDigest = 400,
+    /// A preflight that leaves out what it is about.
+    BadRequest = 400,
     /// The bucket's name is taken by someone else.
     BucketAlreadyExists = 409,
     /// The bucket exists and is the caller's own.
@@ -112,6 +116,8 @@ codes! {
     MissingSecurityHeader = 400,
     /// No such bucket.
     NoSuchBucket = 404,
+    /// The bucket has no rules for pages of other websites.
+    NoSuchCORSConfiguration = 404,
     /// No such object.
     NoSuchKey = 404,
     /// No such upload, or no longer.

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod bucket;
 pub mod call;
 pub mod copy;
+pub mod cors;
 pub mod date;
 pub mod digest;
 pub mod egress;

@@ -7,8 +7,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{
     access::{self, Rows},
     auth, bucket,
-    call::{Body, Call, Response, Signer},
+    call::{Body, Bucket, Call, Response, Signer},
     copy,
+    cors::{self, Asked},
     egress::Egress,
     error::{Code, S3Error},
     list, multipart, object,
@@ -32,17 +33,71 @@ const REFUSED: &str = "Refused";
 /// Serves one request. Every path through it responds exactly once; errors are XML documents, and answers to HEAD have no body.
 pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead) {
     let visit = Visit::begin(cx, &head);
-    let mut operation = INVALID;
-    let response = match Box::pin(answer(cx, view.clone(), head, &mut operation)).await {
+    let mut learned = Learned::of(&head);
+    let response = match Box::pin(answer(cx, view.clone(), head, &mut learned)).await {
         Ok(response) => response,
         Err(error) => {
             log_error(&error, &visit);
             error_response(&error, &visit, &host_id(&view))
         }
     };
+    let fields = match learned.cors.take() {
+        Some(fields) => fields,
+        None => Box::pin(learned.sought(cx, &view, &visit)).await,
+    };
+    let response = cors::tell(response, &fields);
     let status = response.head.status;
     let broken = deliver(cx, &view, &visit, response).await;
-    visit.end(cx, &view.metrics.s3, operation, status, broken);
+    visit.end(cx, &view.metrics.s3, learned.operation, status, broken);
+}
+
+/// What is learned of a request while it is answered, whatever the answer.
+struct Learned {
+    operation: &'static str,
+    /// What is asked on behalf of a page, if one is behind it.
+    asked: Option<Asked>,
+    /// The bucket's name, if a page asks for one.
+    bucket: Option<String>,
+    /// What the bucket's rules have the answer tell; None until they were looked at.
+    cors: Option<cors::Fields>,
+}
+
+impl Learned {
+    fn of(head: &RequestHead) -> Self {
+        Self { operation: INVALID, asked: Asked::of(head), bucket: None, cors: None }
+    }
+
+    /// Looks at the rules of the bucket that was found. Until the request is allowed, only a page that they allow learns of them.
+    fn found(&mut self, bucket: Option<&Bucket>) {
+        let granted = bucket.zip(self.asked.as_ref());
+        let granted =
+            granted.and_then(|(found, asked)| cors::granted(&found.row.cors.value, asked));
+        self.cors = Some(granted.unwrap_or_default());
+    }
+
+    /// The request is allowed: caches may know, too, that the answer depends on the page.
+    fn allowed(&mut self, call: &Call) {
+        let bucket = call.bucket.as_ref();
+        let rules = bucket.map(|bucket| &bucket.row.cors.value[..]).unwrap_or_default();
+        self.cors = Some(cors::fields(rules, self.asked.as_ref()));
+    }
+
+    /// What the rules have an error tell that came before the bucket was looked for. By what this node knows: nobody waits for others
+    /// to be told that something is wrong.
+    async fn sought(&self, cx: Cx, view: &View, visit: &Visit) -> cors::Fields {
+        let (Some(asked), Some(name)) = (&self.asked, &self.bucket) else {
+            return cors::Fields::new();
+        };
+        match access::known(cx, view, name).await {
+            Ok(bucket) => bucket
+                .and_then(|bucket| cors::granted(&bucket.row.cors.value, asked))
+                .unwrap_or_default(),
+            Err(error) => {
+                log_error(&error.into(), visit);
+                cors::Fields::new()
+            }
+        }
+    }
 }
 
 /// Sends a response to its end; true if it had to be broken off before that.
@@ -118,15 +173,20 @@ async fn answer(
     cx: Cx,
     view: Arc<View>,
     head: RequestHead,
-    operation: &mut &'static str,
+    learned: &mut Learned,
 ) -> Result<Response, S3Error> {
     let request = request::take_apart(head, &view.config)?;
-    *operation = request.op.name();
+    learned.operation = request.op.name();
+    if learned.asked.is_some() {
+        learned.bucket.clone_from(&request.bucket);
+    }
     request::check(&request)?;
     if let Operation::Unsupported { name } = request.op {
         return Err(S3Error::not_implemented(name));
     }
-    let (claim, key_id) = if auth::is_unsigned(&request) {
+    // Browsers do not sign preflights, but these have the parameters of a presigned request that is to follow.
+    let unsigned = request.op == Operation::Options || auth::is_unsigned(&request);
+    let (claim, key_id) = if unsigned {
         if !access::is_for_everybody(request.op) {
             return Err(auth::unsigned());
         }
@@ -141,23 +201,29 @@ async fn answer(
     let keys: Vec<_> = key.into_iter().chain(alias).collect();
     let rows = quorum::get_local(cx, &view, keys.clone()).await?;
     if quorum::is_sole_copy(&view) {
-        let call = allowed(cx, &view, request, claim, &rows, Rows::Own).await?;
+        let call = allowed(cx, &view, request, claim, &rows, Rows::Own, learned).await?;
+        learned.allowed(&call);
         return dispatch(cx, &call).await;
     }
-    let call = match allowed(cx, &view, request.clone(), claim.clone(), &rows, Rows::Own).await {
+    let own = allowed(cx, &view, request.clone(), claim.clone(), &rows, Rows::Own, learned).await;
+    let call = match own {
         // The own copy may lag behind: before somebody is refused, the others are asked.
         Err(error) if may_have_changed(error.code) => {
             let rows = quorum::confirm(cx, &view, keys).await?;
-            allowed(cx, &view, request, claim, &rows, Rows::Confirmed).await?
+            allowed(cx, &view, request, claim, &rows, Rows::Confirmed, learned).await?
         }
         other => other?,
     };
+    learned.allowed(&call);
     dispatch(cx, &call).await
 }
 
 /// Whether a refusal may be due to a key, a permission or a bucket that is so new that this node does not know it.
 fn may_have_changed(code: Code) -> bool {
-    matches!(code, Code::InvalidAccessKeyId | Code::NoSuchBucket | Code::AccessDenied)
+    matches!(
+        code,
+        Code::InvalidAccessKeyId | Code::NoSuchBucket | Code::AccessDenied | Code::AccessForbidden
+    )
 }
 
 /// Verifies and allows a request by the rows of its key, if it is signed, and of its bucket's name, if it has one.
@@ -168,12 +234,14 @@ async fn allowed(
     claim: Option<auth::Claim>,
     rows: &[Option<Vec<u8>>],
     whose: Rows,
+    learned: &mut Learned,
 ) -> Result<Call, S3Error> {
     let mut rows = rows.iter().map(Option::as_deref);
     let Some(claim) = claim else {
         let name = request.bucket.as_deref().unwrap_or_default();
         let alias = rows.next().flatten();
         let bucket = access::shared(cx, view, None, name, alias, whose).await?;
+        learned.found(bucket.as_ref());
         access::check_unsigned(&request, bucket.as_ref())?;
         return Ok(Call { view: Arc::clone(view), request, signer: None, bucket });
     };
@@ -190,6 +258,7 @@ async fn allowed(
         Some(name) => access::resolve(cx, view, &key, name, rows.next().flatten(), whose).await?,
         None => None,
     };
+    learned.found(bucket.as_ref());
     access::check(request.op, &key, request.bucket.as_deref(), bucket.as_ref())?;
     let signer = Some(Signer { id: verified.key_id().to_owned(), verified, key });
     Ok(Call { view: Arc::clone(view), request, signer, bucket })
@@ -239,6 +308,10 @@ async fn dispatch(cx: Cx, call: &Call) -> Result<Response, S3Error> {
         Operation::ListMultipartUploads => {
             Box::pin(multipart::list_uploads::list_multipart_uploads(cx, call)).await
         }
+        Operation::GetBucketCors => Box::pin(bucket::cors::get_bucket_cors(cx, call)).await,
+        Operation::PutBucketCors => Box::pin(bucket::cors::put_bucket_cors(cx, call)).await,
+        Operation::DeleteBucketCors => Box::pin(bucket::cors::delete_bucket_cors(cx, call)).await,
+        Operation::Options => Ok(bucket::cors::options()),
         Operation::Unsupported { .. } => Err(S3Error::not_implemented(call.request.op.name())),
     }
 }

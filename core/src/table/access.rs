@@ -63,6 +63,9 @@ pub struct BucketRow {
     /// What everybody may read of it, if anything.
     #[serde(rename = "p", default, skip_serializing_if = "Lww::is_unset")]
     pub public_read: Lww<Option<PublicRead>>,
+    /// What browsers let pages of other websites do with it; the first rule that fits. None: nothing.
+    #[serde(rename = "o", default, skip_serializing_if = "Lww::is_unset")]
+    pub cors: Lww<Vec<CorsRule>>,
 }
 
 /// How much a bucket may hold.
@@ -165,6 +168,49 @@ impl PublicRead {
         let mut prefixes = self.prefixes.iter();
         self.prefixes.is_empty() || prefixes.any(|prefix| key.starts_with(prefix.as_bytes()))
     }
+}
+
+/// Which requests of pages of other websites a browser lets through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CorsRule {
+    /// What people call it.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The websites, as `https://www.example.org`. A `*` stands for any text, also for none.
+    #[serde(rename = "o")]
+    pub origins: Vec<String>,
+    /// The methods of the requests.
+    #[serde(rename = "m")]
+    pub methods: Vec<CorsMethod>,
+    /// The names of header fields that the requests may have, beside those that every request may. A `*` as in origins.
+    #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+    /// The names of the answers' header fields that a page may read, beside those that it always may.
+    #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
+    pub expose: Vec<String>,
+    /// For how many seconds a browser need not ask again.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u32>,
+}
+
+/// A method that a rule can allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum CorsMethod {
+    /// `GET`
+    #[serde(rename = "g")]
+    Get,
+    /// `PUT`
+    #[serde(rename = "p")]
+    Put,
+    /// `POST`
+    #[serde(rename = "o")]
+    Post,
+    /// `DELETE`
+    #[serde(rename = "d")]
+    Delete,
+    /// `HEAD`
+    #[serde(rename = "h")]
+    Head,
 }
 
 impl BucketRow {

@@ -177,6 +177,7 @@ impl Row for BucketRow {
             quotas: self.quotas.merge(other.quotas),
             website: self.website.merge(other.website),
             public_read: self.public_read.merge(other.public_read),
+            cors: self.cors.merge(other.cors),
         }
     }
 }

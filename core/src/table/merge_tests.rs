@@ -11,7 +11,10 @@ use crate::{
     checksum::{Algorithm, ChecksumKind, Scope},
     id::{BucketId, Hash, NodeId, Position, VersionId},
     table::{
-        access::{Permissions, PublicRead, Quotas, RedirectAll, Replace, RoutingRule, Website},
+        access::{
+            CorsMethod, CorsRule, Permissions, PublicRead, Quotas, RedirectAll, Replace,
+            RoutingRule, Website,
+        },
         object::{Content, Data, Meta, Parts},
         token,
         upload::ManifestPart,
@@ -122,6 +125,19 @@ fn website() -> impl Strategy<Value = Website> {
     })
 }
 
+fn cors() -> impl Strategy<Value = Vec<CorsRule>> {
+    let method = prop_oneof![Just(CorsMethod::Get), Just(CorsMethod::Put)];
+    let rule = (option::of("[ab]"), vec("[ab]", 0..2), vec(method, 0..2), option::of(0..2_u32));
+    let rule = rule.prop_map(|(id, origins, methods, max_age)| CorsRule {
+        id,
+        origins,
+        methods,
+        max_age,
+        ..CorsRule::default()
+    });
+    vec(rule, 0..3)
+}
+
 fn bucket() -> impl Strategy<Value = BucketRow> {
     let aliases = btree_map("[ab]", lww(any::<bool>()), 0..3);
     let seals = btree_map("[ab]", (0..3_u64).prop_map(Stamp), 0..3);
@@ -131,10 +147,11 @@ fn bucket() -> impl Strategy<Value = BucketRow> {
     let public = btree_set("[ab]", 0..3).prop_map(|prefixes| PublicRead { prefixes });
     let public = lww(option::of(public));
     let fixed = (0..3_u64, 1..3_u16, any::<bool>());
-    let bucket = (fixed, aliases, seals, quotas, website, public);
-    bucket.prop_map(|((created, shards, deleted), aliases, seals, quotas, website, public_read)| {
-        let created = Timestamp(created);
-        BucketRow { created, shards, deleted, aliases, seals, quotas, website, public_read }
+    let configured = (quotas, website, public, lww(cors()));
+    let bucket = (fixed, aliases, seals, configured);
+    bucket.prop_map(|((created, shards, deleted), aliases, seals, configured)| {
+        let (created, (quotas, website, public_read, cors)) = (Timestamp(created), configured);
+        BucketRow { created, shards, deleted, aliases, seals, quotas, website, public_read, cors }
     })
 }
 

@@ -11,6 +11,7 @@ use crate::{
     http::{RequestHead, ResponseHead, visit::Visit},
     s3::{
         call::{Body, Response},
+        cors::{self, Asked},
         error::{Code, S3Error},
         serve::{deliver, log_error},
     },
@@ -59,6 +60,9 @@ fn host(head: &RequestHead) -> String {
 async fn answer(cx: Cx, view: &Arc<View>, head: RequestHead, visit: &Visit) -> Response {
     match head.method.as_str() {
         "GET" | "HEAD" => {}
+        "OPTIONS" if Asked::is_preflight(&head) => {
+            return Box::pin(preflight(cx, view, &head, visit)).await;
+        }
         "OPTIONS" => return Response::empty(200).header("allow", METHODS),
         method => {
             let message = format!("A website cannot be asked to {method}.");
@@ -76,7 +80,25 @@ async fn answer(cx: Cx, view: &Arc<View>, head: RequestHead, visit: &Visit) -> R
             return error_page(&error, None, visit);
         }
     };
-    Visitor::new(view, head, host, site).answer(cx, visit).await
+    let fields = cors::fields(&site.bucket.row.cors.value, Asked::of(&head).as_ref());
+    cors::tell(Visitor::new(view, head, host, site).answer(cx, visit).await, &fields)
+}
+
+/// Answers what a browser asks before the page of another website makes a request. Which websites there are, it does not tell.
+async fn preflight(cx: Cx, view: &Arc<View>, head: &RequestHead, visit: &Visit) -> Response {
+    let asked = Asked::of(head).unwrap_or_default();
+    let site = match Site::asked(cx, view, &host(head), &asked).await {
+        Ok(site) => site,
+        Err(error) => {
+            let error = error.into();
+            log_error(&error, visit);
+            return error_page(&error, None, visit);
+        }
+    };
+    match site.and_then(|site| cors::granted(&site.bucket.row.cors.value, &asked)) {
+        Some(fields) => cors::tell(Response::empty(200), &fields),
+        None => error_page(&cors::ask::forbidden(&asked, "OBJECT"), None, visit),
+    }
 }
 
 /// The 404 of a host that has no website. Whether there is a bucket of that name, it does not tell.

@@ -3,7 +3,11 @@
 use crate::{
     effect::PeerError,
     http::host,
-    s3::{access, call::Bucket},
+    s3::{
+        access,
+        call::Bucket,
+        cors::{self, Asked},
+    },
     table::access::Website,
     task::Cx,
     view::{View, Web},
@@ -21,11 +25,31 @@ pub struct Site {
 impl Site {
     /// The website of a host, if it has one. `host` is as in a Host header.
     pub async fn of(cx: Cx, view: &View, host: &str) -> Result<Option<Self>, PeerError> {
+        Self::such(cx, view, host, |_| true).await
+    }
+
+    /// The same for a page that asks before it makes a request: the rules that this node knows may be old.
+    pub async fn asked(
+        cx: Cx,
+        view: &View,
+        host: &str,
+        asked: &Asked,
+    ) -> Result<Option<Self>, PeerError> {
+        let allows = |bucket: &Bucket| cors::allowed(&bucket.row.cors.value, asked).is_some();
+        Self::such(cx, view, host, allows).await
+    }
+
+    async fn such(
+        cx: Cx,
+        view: &View,
+        host: &str,
+        will_do: impl Fn(&Bucket) -> bool,
+    ) -> Result<Option<Self>, PeerError> {
         let name = bucket_of(host, &view.config.web);
         if name.is_empty() {
             return Ok(None);
         }
-        let bucket = access::website_named(cx, view, &name).await?;
+        let bucket = access::website_named(cx, view, &name, will_do).await?;
         Ok(bucket.and_then(|mut bucket| {
             let website = bucket.row.website.value.take()?;
             Some(Self { bucket, website })

@@ -1,5 +1,7 @@
 //! Visitors of a website on a node in memory.
 
+mod cors;
+
 use std::sync::Arc;
 
 use serde_json::json;

@@ -1,5 +1,6 @@
 //! Buckets as websites, as a browser sees them.
 
+mod cors;
 mod rules;
 
 use std::{
@@ -33,6 +34,7 @@ pub fn run(binary: impl AsRef<Path>) {
     domains_are_known(&daemon);
     what_is_shown_is_counted(&daemon);
     rules::run(&daemon);
+    cors::run(&daemon);
     a_file_says_where_websites_are(&mut daemon);
     a_node_without_websites_has_none(&mut daemon);
 }

@@ -65,6 +65,8 @@ pub fn info(bucket: &Value) -> Page {
     rows.push(vec!["website".to_owned(), site::summary(bucket)]);
     rows.extend(site::rule_rows(bucket));
     rows.push(vec!["public".to_owned(), readable(bucket)]);
+    let rules = list(&bucket["corsRules"]).iter();
+    rows.extend(rules.map(|rule| vec!["pages".to_owned(), pages(rule)]));
     let page = Page::new().pairs(rows).gap();
     if list(&bucket["keys"]).is_empty() {
         return page.line(format!(
@@ -112,6 +114,22 @@ fn readable(bucket: &Value) -> String {
         (true, []) => "every object".to_owned(),
         (true, _) => format!("objects whose keys begin with {}", words(&public["prefixes"])),
     }
+}
+
+/// What pages of other websites may do, by a rule.
+fn pages(rule: &Value) -> String {
+    let (methods, origins) = (words(&rule["AllowedMethod"]), words(&rule["AllowedOrigin"]));
+    let origins = if origins == "*" { "any website".to_owned() } else { origins };
+    let some = |field: &str, what: &str| match words(&rule[field]) {
+        names if names.is_empty() => String::new(),
+        names => format!(", {what} {names}"),
+    };
+    let (sent, read) = (some("AllowedHeader", "sending"), some("ExposeHeader", "reading"));
+    let again = match rule["MaxAgeSeconds"].as_u64() {
+        Some(seconds) => format!(", asking again after {seconds} s"),
+        None => String::new(),
+    };
+    format!("of {origins} may {methods}{sent}{read}{again}")
 }
 
 /// What everybody may read of a bucket, in a sentence.
@@ -250,6 +268,26 @@ tmp (for GK1f alone)  1234              2026-11-30T01:02:03Z  -
 ";
         assert_eq!(plain(buckets(&answer)), expected);
         assert!(plain(buckets(&json!([]))).contains("mews bucket create"));
+    }
+
+    #[test]
+    fn rules_for_pages_of_other_websites_have_a_line_each() {
+        let mut bucket = a_bucket();
+        bucket["corsRules"] = json!([
+            {
+                "AllowedOrigin": ["https://a.example", "https://b.example"],
+                "AllowedMethod": ["GET", "PUT"], "AllowedHeader": ["content-type"],
+                "ExposeHeader": ["ETag"], "MaxAgeSeconds": 600,
+            },
+            { "AllowedOrigin": ["*"], "AllowedMethod": ["GET"], "AllowedHeader": [], "ExposeHeader": [] },
+        ]);
+        let text: String = plain(info(&bucket)).split_whitespace().collect::<Vec<_>>().join(" ");
+        for line in [
+            "pages of https://a.example, https://b.example may GET, PUT, sending content-type, reading ETag, asking again after 600 s",
+            "pages of any website may GET",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 
     #[test]

@@ -156,6 +156,25 @@ fn a_bucket_keeps_what_of_it_is_public() {
 }
 
 #[test]
+fn a_bucket_keeps_its_rules_for_pages_of_other_websites() {
+    let mut host = Host::new();
+    let update = format!("UpdateBucket?id={}", id_of(&mut host, "bucket"));
+    let rules = json!([{
+        "ID": "app", "AllowedOrigin": ["https://app.example"], "AllowedMethod": ["GET", "PUT"],
+        "AllowedHeader": ["*"], "ExposeHeader": ["ETag"], "MaxAgeSeconds": 60,
+    }]);
+    let info = host.admin(&update, &json!({ "corsRules": rules })).ok();
+    assert_eq!(info["corsRules"], rules);
+    for body in [json!({ "quotas": {} }), json!({ "corsRules": null })] {
+        assert_eq!(host.admin(&update, &body).ok()["corsRules"], rules, "what is not named stays");
+    }
+    let shown = host.ask(Ask::get("/bucket?cors"));
+    assert_eq!(shown.elements("AllowedOrigin"), ["https://app.example"]);
+    assert_eq!(host.admin(&update, &json!({ "corsRules": [] })).ok()["corsRules"], Value::Null);
+    assert_eq!(host.ask(Ask::get("/bucket?cors")).outcome(), "404 NoSuchCORSConfiguration");
+}
+
+#[test]
 fn what_would_not_be_honoured_is_refused() {
     let mut host = Host::new();
     let update = format!("UpdateBucket?id={}", id_of(&mut host, "bucket"));
@@ -165,7 +184,8 @@ fn what_would_not_be_honoured_is_refused() {
         json!({ "websiteAccess": site })
     };
     for (body, error) in [
-        (json!({ "corsRules": [{ "allowOrigins": ["*"] }] }), "501 NotImplemented"),
+        (json!({ "corsRules": [{ "allowOrigins": ["*"] }] }), "400 InvalidRequest"),
+        (json!({ "corsRules": [{ "AllowedOrigin": ["*"] }] }), "400 InvalidRequest"),
         (json!({ "lifecycleRules": [{}] }), "501 NotImplemented"),
         (site(json!({ "routingRules": [{}] })), "400 InvalidRequest"),
         (site(json!({ "indexDocument": "" })), "400 InvalidRequest"),

@@ -1,6 +1,8 @@
 //! Operations on buckets.
 
 pub mod alias;
+mod change;
+pub mod cors;
 pub mod create;
 pub mod delete;
 pub mod head;

@@ -7,19 +7,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::change::{change, confirmed};
 use crate::{
-    quorum,
     s3::{
-        access::no_such_bucket,
         call::{Call, Response},
         error::{Code, S3Error},
         xml,
     },
-    store::Table,
-    table::{
-        self,
-        access::{BucketRow, Lww, Website},
-    },
+    table::access::{BucketRow, Lww, Website},
     task::Cx,
     time::Stamp,
     web::config::{self, Invalid, Rule, Target},
@@ -73,11 +68,8 @@ struct RoutingRules {
 /// Says how the bucket is a website.
 pub(crate) async fn get_bucket_website(cx: Cx, call: &Call) -> Result<Response, S3Error> {
     let bucket = call.bucket();
-    let keys = vec![(Table::Bucket, bucket.id.0.to_vec())];
     // Settings are asked for to be changed, so that the own copy, which may lag behind, will not do.
-    let value = quorum::confirm(cx, &call.view, keys).await?.pop().flatten();
-    let row = value.map(|value| table::decode::<BucketRow>(Table::Bucket, &value)).transpose()?;
-    let row = live(call, row)?;
+    let row = confirmed(cx, &call.view, bucket).await?;
     let Some(site) = &row.website.value else {
         let message = "The specified bucket does not have a website configuration";
         return Err(S3Error::new(Code::NoSuchWebsiteConfiguration, message)
@@ -104,21 +96,14 @@ pub(crate) async fn delete_bucket_website(cx: Cx, call: &Call) -> Result<Respons
     Ok(Response::empty(204))
 }
 
-/// The bucket's row, unless it has been deleted meanwhile.
-fn live(call: &Call, row: Option<BucketRow>) -> Result<BucketRow, S3Error> {
-    let row = row.filter(|row| !row.deleted);
-    row.ok_or_else(|| no_such_bucket(&call.bucket().name))
-}
-
 async fn set(cx: Cx, call: &Call, site: Option<&Website>) -> Result<(), S3Error> {
-    let (bucket, now) = (call.bucket(), cx.now().wall);
-    let decide = |row: &BucketRow| {
+    let now = cx.now().wall;
+    change(cx, call, |row| {
         let website = Lww { at: Stamp::past(now, row.website.at), value: site.cloned() };
         let is_so = row.website.value == website.value;
-        Ok((!is_so).then(|| BucketRow { website, ..row.clone() }))
-    };
-    let edited = quorum::edit(cx, &call.view, &bucket.id.0, |row| live(call, row), decide).await?;
-    edited.map(|_| ()).ok_or_else(S3Error::aborted)
+        (!is_so).then(|| BucketRow { website, ..row.clone() })
+    })
+    .await
 }
 
 impl Wanted {

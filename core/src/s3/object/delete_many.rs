@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    checksum::Algorithm,
     effect::PeerError,
     flow::Window,
     id::Position,
@@ -85,7 +84,7 @@ struct Failed {
 
 /// Deletes up to a thousand objects: those of one replica set in one commit. Each key has its own answer.
 pub(crate) async fn delete_objects(cx: Cx, call: &Call) -> Result<Response, S3Error> {
-    require_digest(call)?;
+    call.require_digest()?;
     call.open(cx)?;
     let document = cx.collect(xml::DELETE_MAX).await?;
     let request: Delete = xml::parse(&document, "Delete")?;
@@ -166,25 +165,6 @@ fn check(request: &Delete) -> Result<(), S3Error> {
         return Err(xml::malformed(what));
     }
     Ok(())
-}
-
-/// AWS takes this operation only with something to check the document by.
-fn require_digest(call: &Call) -> Result<(), S3Error> {
-    let head = &call.request.head;
-    let checksum = head.headers.iter().any(|(name, _)| Algorithm::from_header(name).is_some());
-    let trailer = head.all("x-amz-trailer").any(|names| {
-        names.split(|byte| *byte == b',').any(|name| {
-            let name = String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase();
-            Algorithm::from_header(&name).is_some()
-        })
-    });
-    if checksum || trailer || head.get("content-md5").is_some() {
-        return Ok(());
-    }
-    Err(S3Error::new(
-        Code::InvalidRequest,
-        "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
-    ))
 }
 
 /// What is wrong with one line of the request.

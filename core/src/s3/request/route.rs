@@ -23,6 +23,9 @@ pub enum Operation {
     GetBucketWebsite,
     PutBucketWebsite,
     DeleteBucketWebsite,
+    GetBucketCors,
+    PutBucketCors,
+    DeleteBucketCors,
     ListObjects,
     ListObjectsV2,
     ListMultipartUploads,
@@ -39,6 +42,8 @@ pub enum Operation {
     CompleteMultipartUpload,
     AbortMultipartUpload,
     ListParts,
+    /// A preflight: what a browser asks before a page of another website makes a request.
+    Options,
     /// An operation that AWS has and this store has not. Answered with [`S3Error::not_implemented`].
     Unsupported {
         /// AWS's name for it.
@@ -59,6 +64,9 @@ impl Operation {
             Self::GetBucketWebsite => "GetBucketWebsite",
             Self::PutBucketWebsite => "PutBucketWebsite",
             Self::DeleteBucketWebsite => "DeleteBucketWebsite",
+            Self::GetBucketCors => "GetBucketCors",
+            Self::PutBucketCors => "PutBucketCors",
+            Self::DeleteBucketCors => "DeleteBucketCors",
             Self::ListObjects => "ListObjects",
             Self::ListObjectsV2 => "ListObjectsV2",
             Self::ListMultipartUploads => "ListMultipartUploads",
@@ -75,6 +83,7 @@ impl Operation {
             Self::CompleteMultipartUpload => "CompleteMultipartUpload",
             Self::AbortMultipartUpload => "AbortMultipartUpload",
             Self::ListParts => "ListParts",
+            Self::Options => "Options",
             Self::Unsupported { name } => name,
         }
     }
@@ -110,7 +119,6 @@ const BUCKET: &[SubResource] = sub_resources! {
     "accelerate": "GetBucketAccelerateConfiguration" "PutBucketAccelerateConfiguration" - -;
     "acl": "GetBucketAcl" "PutBucketAcl" - -;
     "analytics": "GetBucketAnalyticsConfiguration" "PutBucketAnalyticsConfiguration" - "DeleteBucketAnalyticsConfiguration";
-    "cors": "GetBucketCors" "PutBucketCors" - "DeleteBucketCors";
     "encryption": "GetBucketEncryption" "PutBucketEncryption" - "DeleteBucketEncryption";
     "intelligent-tiering": "GetBucketIntelligentTieringConfiguration" "PutBucketIntelligentTieringConfiguration" -
         "DeleteBucketIntelligentTieringConfiguration";
@@ -160,7 +168,7 @@ pub(super) fn route(
     key: bool,
 ) -> Result<Operation, S3Error> {
     if head.method == "OPTIONS" {
-        return Ok(Operation::Unsupported { name: "CORS preflight" });
+        return Ok(Operation::Options);
     }
     let (table, kind) = match (bucket, key) {
         (_, true) => (OBJECT, "OBJECT"),
@@ -236,6 +244,9 @@ fn supported(
         ("BUCKET", Method::Get) if query.has("website") => Op::GetBucketWebsite,
         ("BUCKET", Method::Put) if query.has("website") => Op::PutBucketWebsite,
         ("BUCKET", Method::Delete) if query.has("website") => Op::DeleteBucketWebsite,
+        ("BUCKET", Method::Get) if query.has("cors") => Op::GetBucketCors,
+        ("BUCKET", Method::Put) if query.has("cors") => Op::PutBucketCors,
+        ("BUCKET", Method::Delete) if query.has("cors") => Op::DeleteBucketCors,
         ("BUCKET", Method::Get) if query.has("uploads") => Op::ListMultipartUploads,
         ("BUCKET", Method::Post) if query.has("delete") => Op::DeleteObjects,
         ("OBJECT", Method::Get) if query.has("attributes") => Op::GetObjectAttributes,
@@ -266,7 +277,7 @@ fn plain(head: &RequestHead, query: &Query, method: Method, kind: &str) -> Optio
     use Operation as Op;
     // Parameters of operations of another method: GET of `?delete` is not a listing.
     let foreign: &[&str] = match kind {
-        "BUCKET" => &["location", "uploads", "delete", "website"],
+        "BUCKET" => &["cors", "location", "uploads", "delete", "website"],
         "OBJECT" => &["attributes", "uploads", "uploadId"],
         _ => &[],
     };

@@ -66,6 +66,11 @@ fn every_supported_operation_is_found() {
         ("POST", "/b/k?uploadId=u", Op::CompleteMultipartUpload),
         ("DELETE", "/b/k?uploadId=u", Op::AbortMultipartUpload),
         ("GET", "/b/k?uploadId=u", Op::ListParts),
+        ("GET", "/b?list-type=2&cors", Op::GetBucketCors),
+        ("PUT", "/b?cors", Op::PutBucketCors),
+        ("DELETE", "/b?cors", Op::DeleteBucketCors),
+        ("OPTIONS", "/b/k?uploadId=u&acl", Op::Options),
+        ("OPTIONS", "/", Op::Options),
     ] {
         assert_eq!(op(method, target), expected, "{method} {target}");
     }
@@ -81,9 +86,7 @@ fn what_aws_has_and_this_store_has_not_is_named() {
         ("GET", "/b?acl", "GetBucketAcl"),
         ("GET", "/b?versions&prefix=a", "ListObjectVersions"),
         ("DELETE", "/b?lifecycle", "DeleteBucketLifecycle"),
-        ("GET", "/b?list-type=2&cors", "GetBucketCors"),
         ("POST", "/b", "PostObject"),
-        ("OPTIONS", "/b/k", "CORS preflight"),
         ("PUT", "/b/k?acl", "PutObjectAcl"),
         ("GET", "/b/k?tagging", "GetObjectTagging"),
         ("POST", "/b/k?select&select-type=2", "SelectObjectContent"),
@@ -102,6 +105,8 @@ fn combinations_that_mean_nothing_are_refused() {
         ("get", "/b/k"),
         ("POST", "/b/k"),
         ("HEAD", "/b?acl"),
+        ("HEAD", "/b?cors"),
+        ("POST", "/b?cors"),
         ("DELETE", "/b?location"),
         ("GET", "/b?delete"),
         ("PUT", "/b?uploads"),

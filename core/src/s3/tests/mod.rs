@@ -3,6 +3,7 @@
 mod access;
 mod buckets;
 mod copy;
+mod cors;
 mod delete;
 mod get;
 mod list;
