@@ -17,9 +17,9 @@ use crate::{
     view::View,
 };
 
-/// Rows that are asked of others in one message. A bucket's row has 200 KiB at most, with all the settings that there may be: so
-/// many fit into a message ([`MESSAGE_MAX`](crate::wire::limits::MESSAGE_MAX)).
-pub const FULL_COPY_PAGE: usize = 256;
+/// Rows that are asked of others in one message. A bucket's row has some 260 KiB at most, with all the settings that there may be, and
+/// what its names take: twice as many fit into a message ([`MESSAGE_MAX`](crate::wire::limits::MESSAGE_MAX)).
+pub const FULL_COPY_PAGE: usize = 128;
 
 /// Asks the own node, which has a full copy of the tables that are not sharded. It may lag behind: before somebody is told that
 /// something is not there, ask [`confirm`].

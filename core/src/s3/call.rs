@@ -32,7 +32,7 @@ pub struct Call {
     pub view: Arc<View>,
     /// What was asked.
     pub request: Request,
-    /// Who has signed it; nobody, if it reads a public object.
+    /// Who has signed it; nobody, if it reads a public object or is a preflight.
     pub signer: Option<Signer>,
     /// The bucket, if the request names one and it exists.
     pub bucket: Option<Bucket>,

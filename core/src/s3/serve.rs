@@ -77,6 +77,9 @@ impl Learned {
 
     /// The request is allowed: caches may know, too, that the answer depends on the page.
     fn allowed(&mut self, call: &Call) {
+        if self.cors.as_ref().is_some_and(|fields| !fields.is_empty()) {
+            return;
+        }
         let bucket = call.bucket.as_ref();
         let rules = bucket.map(|bucket| &bucket.row.cors.value[..]).unwrap_or_default();
         self.cors = Some(cors::fields(rules, self.asked.as_ref()));

@@ -86,7 +86,10 @@ async fn answer(cx: Cx, view: &Arc<View>, head: RequestHead, visit: &Visit) -> R
 
 /// Answers what a browser asks before the page of another website makes a request. Which websites there are, it does not tell.
 async fn preflight(cx: Cx, view: &Arc<View>, head: &RequestHead, visit: &Visit) -> Response {
-    let asked = Asked::of(head).unwrap_or_default();
+    let asked = match cors::ask::preflight(head) {
+        Ok(asked) => asked,
+        Err(error) => return error_page(&error, None, visit),
+    };
     let site = match Site::asked(cx, view, &host(head), &asked).await {
         Ok(site) => site,
         Err(error) => {

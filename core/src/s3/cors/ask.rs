@@ -23,8 +23,8 @@ pub struct Asked {
     pub is_preflight: bool,
 }
 
-/// More header fields than any page sends. Each is looked for in every rule.
-const HEADERS_MAX: usize = 256;
+/// More header fields than any page sends. Each is looked for in every rule, before anybody has shown who asks.
+const HEADERS_MAX: usize = 64;
 
 impl Asked {
     /// What this request asks; nothing if no page is behind it.
@@ -58,8 +58,8 @@ fn text<'a>(head: &'a RequestHead, name: &str) -> Option<&'a str> {
     Some(value).filter(|value| !value.is_empty())
 }
 
-/// What a request asks before another one is made; an error if it leaves something out.
-fn preflight(head: &RequestHead) -> Result<Asked, S3Error> {
+/// What a request asks before another one is made; an error if it leaves something out, or asks for what no rule can allow.
+pub(crate) fn preflight(head: &RequestHead) -> Result<Asked, S3Error> {
     let asked = Asked::of(head).ok_or_else(|| {
         S3Error::new(Code::BadRequest, "Insufficient information. Origin request header needed.")
     })?;
@@ -69,6 +69,12 @@ fn preflight(head: &RequestHead) -> Result<Asked, S3Error> {
         return Err(S3Error::new(
             Code::BadRequest,
             format!("Invalid Access-Control-Request-Method: {method}"),
+        ));
+    }
+    if !asked.is_bearable() {
+        return Err(S3Error::new(
+            Code::BadRequest,
+            format!("Access-Control-Request-Headers names more than {HEADERS_MAX} fields."),
         ));
     }
     Ok(asked)

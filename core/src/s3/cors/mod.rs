@@ -100,9 +100,19 @@ fn fits(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// The same for the name of a header field, which is given in lower case.
+/// The same for the name of a header field, of which the case does not matter. A request with many names meets many patterns, so
+/// nothing is copied.
 fn fits_name(pattern: &str, name: &str) -> bool {
-    fits(&pattern.to_ascii_lowercase(), name)
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    match pattern.iter().position(|byte| *byte == b'*') {
+        None => pattern.eq_ignore_ascii_case(name),
+        Some(at) => {
+            let (start, end) = (&pattern[..at], &pattern[at + 1..]);
+            name.len() >= start.len() + end.len()
+                && name[..start.len()].eq_ignore_ascii_case(start)
+                && name[name.len() - end.len()..].eq_ignore_ascii_case(end)
+        }
+    }
 }
 
 /// A method as requests have it.

@@ -149,14 +149,17 @@ fn a_preflight_that_no_rule_allows_does_not_tell_what_there_is() {
     ] {
         let reply = host.ask(preflight(target, origin, method));
         assert_eq!(reply.outcome(), "403 AccessForbidden", "{target}");
-        assert!(reply.element("Message").is_some_and(|text| text.starts_with("CORSResponse: ")));
+        let message = reply.element("Message").unwrap_or_default().to_owned();
+        assert!(message.starts_with("CORSResponse: "), "{message}");
         assert_eq!(
             (reply.element("Method"), reply.element("ResourceType")),
             (Some(method), Some("OBJECT"))
         );
-        let mut names: Vec<_> = reply.headers.into_iter().map(|(name, _)| name).collect();
-        names.sort_unstable();
-        seen.push(names);
+        let own = ["x-amz-request-id", "content-length"];
+        let mut headers = reply.headers.clone();
+        headers.retain(|(name, _)| !own.contains(&name.as_str()));
+        headers.sort_unstable();
+        seen.push((message, headers));
     }
     assert!(seen.windows(2).all(|two| two[0] == two[1]), "{seen:?}");
     let header =

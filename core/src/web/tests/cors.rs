@@ -84,7 +84,8 @@ fn a_preflight_is_answered_by_the_rules() {
 #[test]
 fn a_preflight_that_no_rule_allows_does_not_tell_what_there_is() {
     let mut host = ruled(None, &["a.html"]);
-    let text = |reply: &Reply| reply.text().split("request").next().map(str::to_owned);
+    // All but the request's id.
+    let text = |reply: &Reply| reply.text().split("&middot; request").next().map(str::to_owned);
     let refused = host.browse(preflight(SITE, "PUT"));
     let nowhere = host.browse(preflight("none.web.example.org", "PUT"));
     for reply in [&refused, &nowhere] {
@@ -92,6 +93,11 @@ fn a_preflight_that_no_rule_allows_does_not_tell_what_there_is() {
         assert_eq!(reply.header("x-amz-error-code"), Some("AccessForbidden"));
     }
     assert_eq!(text(&refused), text(&nowhere));
+    let message = |reply: &Reply| reply.header("x-amz-error-message").map(str::to_owned);
+    assert_eq!(message(&refused), message(&nowhere));
+    allow(&mut host, &json!({ "enabled": false }));
+    let hidden = host.browse(preflight(SITE, "GET"));
+    assert_eq!((hidden.status, allowed(&hidden), message(&hidden)), (403, None, message(&nowhere)));
 }
 
 #[test]
