@@ -88,16 +88,9 @@ pub(super) async fn buckets(cx: Cx, view: &View) -> Result<BTreeMap<BucketId, Bu
     Ok(rows.filter_map(|(id, row)| Some((BucketId::from_slice(&id)?, row))).collect())
 }
 
-/// A row, deleted or not.
-async fn stored<R: Subject>(cx: Cx, view: &View, row_key: &[u8]) -> Result<Option<R>, Error> {
-    let keys = vec![(R::TABLE, row_key.to_vec())];
-    let value = quorum::confirm(cx, view, keys).await?.pop().flatten();
-    Ok(value.map(|value| table::decode(R::TABLE, &value)).transpose()?)
-}
-
 /// An access key that there is or ever was.
 pub(super) async fn any_key(cx: Cx, view: &View, id: &str) -> Result<Option<AccessKeyRow>, Error> {
-    stored(cx, view, id.as_bytes()).await
+    Ok(quorum::confirmed(cx, view, id.as_bytes()).await?)
 }
 
 /// An access key.
@@ -108,7 +101,7 @@ pub(super) async fn key(cx: Cx, view: &View, id: &str) -> Result<AccessKeyRow, E
 
 /// A bucket.
 pub(super) async fn bucket(cx: Cx, view: &View, id: BucketId) -> Result<BucketRow, Error> {
-    let row: Option<BucketRow> = stored(cx, view, &id.0).await?;
+    let row: Option<BucketRow> = quorum::confirmed(cx, view, &id.0).await?;
     row.filter(|row| !row.deleted).ok_or_else(|| BucketRow::missing(&id.to_string()))
 }
 

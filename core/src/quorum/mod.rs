@@ -20,7 +20,7 @@ mod write;
 
 pub use ballot::{Change, change, release};
 pub use blocks::{load_block, look_at, store_block};
-pub use edit::edit;
+pub use edit::{confirmed, edit};
 pub use full_copy::{
     FULL_COPY_PAGE, confirm, get_local, read_local, scan_confirmed, write_full_copy,
     write_full_copy_at, write_full_copy_everywhere,

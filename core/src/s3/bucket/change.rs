@@ -7,17 +7,14 @@ use crate::{
         call::{Bucket, Call},
         error::S3Error,
     },
-    store::Table,
-    table::{self, access::BucketRow},
+    table::access::BucketRow,
     task::Cx,
     view::View,
 };
 
 /// The row of a bucket as a majority of the nodes has it.
 pub(super) async fn confirmed(cx: Cx, view: &View, bucket: &Bucket) -> Result<BucketRow, S3Error> {
-    let keys = vec![(Table::Bucket, bucket.id.0.to_vec())];
-    let value = quorum::confirm(cx, view, keys).await?.pop().flatten();
-    live(bucket, value.map(|value| table::decode(Table::Bucket, &value)).transpose()?)
+    live(bucket, quorum::confirmed(cx, view, &bucket.id.0).await?)
 }
 
 /// Changes the row of the request's bucket: `decide` is given it, and gives what it is to be, or `None` if it is that already.
