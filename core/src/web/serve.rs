@@ -25,19 +25,26 @@ const METHODS: &str = "GET, HEAD, OPTIONS";
 /// Serves one request. Every path through it responds exactly once.
 pub async fn serve(cx: Cx, view: Arc<View>, head: RequestHead) {
     let (visit, method) = begin(cx, &head);
-    let response = Box::pin(answer(cx, &view, head, &visit)).await;
-    let status = response.head.status;
-    let broken = deliver(cx, &view, &visit, response).await;
-    visit.end(cx, &view.metrics.web, method, status, broken);
+    let answered = Box::pin(answer(cx, &view, head, &visit)).await;
+    let response = answered.unwrap_or_else(|error| refusal(&error, &visit));
+    finish(cx, &view, visit, method, response).await;
 }
 
 /// Answers a request with an error, before anything of it is looked at.
 pub async fn refuse(cx: Cx, view: Arc<View>, head: RequestHead, error: S3Error) {
     let (visit, method) = begin(cx, &head);
-    log_error(&error, &visit);
-    let response = error_page(&error, None, &visit);
+    let response = refusal(&error, &visit);
+    finish(cx, &view, visit, method, response).await;
+}
+
+fn refusal(error: &S3Error, visit: &Visit) -> Response {
+    log_error(error, visit);
+    error_page(error, None, visit)
+}
+
+async fn finish(cx: Cx, view: &View, visit: Visit, method: &'static str, response: Response) {
     let status = response.head.status;
-    let broken = deliver(cx, &view, &visit, response).await;
+    let broken = deliver(cx, view, &visit, response).await;
     visit.end(cx, &view.metrics.web, method, status, broken);
 }
 
@@ -57,51 +64,36 @@ fn host(head: &RequestHead) -> String {
     String::from_utf8_lossy(head.get("host").unwrap_or_default()).into_owned()
 }
 
-async fn answer(cx: Cx, view: &Arc<View>, head: RequestHead, visit: &Visit) -> Response {
+async fn answer(
+    cx: Cx,
+    view: &Arc<View>,
+    head: RequestHead,
+    visit: &Visit,
+) -> Result<Response, S3Error> {
     match head.method.as_str() {
         "GET" | "HEAD" => {}
         "OPTIONS" if Asked::is_preflight(&head) => {
-            return Box::pin(preflight(cx, view, &head, visit)).await;
+            return Box::pin(preflight(cx, view, &head)).await;
         }
-        "OPTIONS" => return Response::empty(200).header("allow", METHODS),
+        "OPTIONS" => return Ok(Response::empty(200).header("allow", METHODS)),
         method => {
             let message = format!("A website cannot be asked to {method}.");
-            let error = S3Error::new(Code::MethodNotAllowed, message).header("allow", METHODS);
-            return error_page(&error, None, visit);
+            return Err(S3Error::new(Code::MethodNotAllowed, message).header("allow", METHODS));
         }
     }
     let host = host(&head);
-    let site = match Site::of(cx, view, &host).await {
-        Ok(Some(site)) => site,
-        Ok(None) => return error_page(&no_site(&host), None, visit),
-        Err(error) => {
-            let error = error.into();
-            log_error(&error, visit);
-            return error_page(&error, None, visit);
-        }
-    };
+    let site = Site::of(cx, view, &host).await?.ok_or_else(|| no_site(&host))?;
     let fields = cors::fields(&site.bucket.row.cors.value, Asked::of(&head).as_ref());
-    cors::tell(Visitor::new(view, head, host, site).answer(cx, visit).await, &fields)
+    Ok(cors::tell(Visitor::new(view, head, host, site).answer(cx, visit).await, &fields))
 }
 
 /// Answers what a browser asks before the page of another website makes a request. Which websites there are, it does not tell.
-async fn preflight(cx: Cx, view: &Arc<View>, head: &RequestHead, visit: &Visit) -> Response {
-    let asked = match cors::ask::preflight(head) {
-        Ok(asked) => asked,
-        Err(error) => return error_page(&error, None, visit),
-    };
-    let site = match Site::asked(cx, view, &host(head), &asked).await {
-        Ok(site) => site,
-        Err(error) => {
-            let error = error.into();
-            log_error(&error, visit);
-            return error_page(&error, None, visit);
-        }
-    };
-    match site.and_then(|site| cors::granted(&site.bucket.row.cors.value, &asked)) {
-        Some(fields) => cors::tell(Response::empty(200), &fields),
-        None => error_page(&cors::ask::forbidden(&asked, "OBJECT"), None, visit),
-    }
+async fn preflight(cx: Cx, view: &View, head: &RequestHead) -> Result<Response, S3Error> {
+    let asked = cors::ask::preflight(head)?;
+    let site = Site::asked(cx, view, &host(head), &asked).await?;
+    let fields = site.and_then(|site| cors::granted(&site.bucket.row.cors.value, &asked));
+    let fields = fields.ok_or_else(|| cors::ask::forbidden(&asked, "OBJECT"))?;
+    Ok(cors::tell(Response::empty(200), &fields))
 }
 
 /// The 404 of a host that has no website. Whether there is a bucket of that name, it does not tell.
