@@ -367,28 +367,32 @@ impl Node {
 
     /// Begins a request. The task is to be driven to its end, and then to be [released](Node::released).
     pub fn admit(&mut self, now: Now, head: RequestHead) -> Task {
-        let refusal = self.begin_request(now);
-        let (view, seed) = (Arc::clone(&self.view), self.seed.child());
-        let task = match refusal {
+        self.for_client(now, |view, seed, refusal| match refusal {
             None => Task::new("request", seed, |cx| serve::serve(cx, view, head)),
             Some(error) => Task::new("refusal", seed, move |cx| async move {
                 serve::refuse(cx, &view, &head, &error);
             }),
-        };
-        let origin = self.layouts.begin(false);
-        self.task(task.serving(), origin)
+        })
     }
 
     /// The same for a request to a website.
     pub fn admit_web(&mut self, now: Now, head: RequestHead) -> Task {
-        let refusal = self.begin_request(now);
-        let (view, seed) = (Arc::clone(&self.view), self.seed.child());
-        let task = match refusal {
+        self.for_client(now, |view, seed, refusal| match refusal {
             None => Task::new("page", seed, |cx| web::serve::serve(cx, view, head)),
             Some(error) => {
                 Task::new("refusal", seed, |cx| web::serve::refuse(cx, view, head, error))
             }
-        };
+        })
+    }
+
+    /// The task of a client's request, made by `begin`; it is told why the request is to be refused, if it is.
+    fn for_client(
+        &mut self,
+        now: Now,
+        begin: impl FnOnce(Arc<View>, Seed, Option<S3Error>) -> Task,
+    ) -> Task {
+        let refusal = self.begin_request(now);
+        let task = begin(Arc::clone(&self.view), self.seed.child(), refusal);
         let origin = self.layouts.begin(false);
         self.task(task.serving(), origin)
     }
